@@ -1,0 +1,89 @@
+"""How work is laid over the GPU: is there one, which blocks does it take, how large is the grid, and the block's sum.
+
+The layers write each kernel for ONE element of the result and launch it over a grid of blocks that covers them all.
+`from numba import cuda` gives numba-cuda, NVIDIA's package, where it is installed (requirements.txt does); it brings the
+CUDA simulator, in which the tests run these same kernels without a GPU.
+"""
+
+import argparse
+import os
+from functools import lru_cache
+
+import numpy as np
+from numba import config, cuda, float32
+
+from errors import UserError
+
+# A small grid leaves a large GPU idle, and Numba warns of each one. Here batches of one image are part of the lesson.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
+BLOCK = (16, 16)
+MAX_THREADS = 1024  # in a block, on every CUDA GPU
+
+
+def gpu_problem():
+    """None when kernels can run here, otherwise the reason in one line."""
+    try:
+        if cuda.is_available():
+            cuda.get_current_device()
+            return None
+        problem = str(getattr(cuda, "cuda_error", lambda: None)() or "no CUDA driver, or no CUDA GPU, was found")
+    except Exception as error:  # a broken driver can answer with nearly anything, and none of it is for the user
+        problem = str(error) or type(error).__name__
+    return " ".join(problem.split())
+
+
+def check_block(block):
+    """The block as (x, y) when the GPU takes it. Raises UserError when not."""
+    x, y = block
+    if x < 1 or y < 1 or x * y > MAX_THREADS:
+        raise UserError(f"a block of {x}x{y} is {x * y} threads, and a CUDA GPU takes 1 to {MAX_THREADS}; try 16x16")
+    return x, y
+
+
+def parse_block(text):
+    """An argparse type: "16x16" -> (16, 16)."""
+    try:
+        x, y = (int(side) for side in text.lower().split("x"))
+        return check_block((x, y))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a block such as 16x16") from None
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def grid(columns, rows, layers, block):
+    """Blocks needed to give each of columns x rows x layers elements a thread: (x, y, z) with one layer per z."""
+    return -(-columns // block[0]), -(-rows // block[1]), layers
+
+
+def reusable_arrays(dtype=np.float32):
+    """A function (*shape) -> device array of this dtype that hands out the same array each time it sees the same shape.
+
+    A layer asks it for its output: a training run then allocates twice, for the full batches and for the last one.
+    """
+    return lru_cache(maxsize=4)(lambda *shape: cuda.device_array(shape, dtype))
+
+
+@cuda.jit(device=True)
+def block_sum(value):
+    """The sum of one float32 from each thread of the block, returned to all of them; every thread must call it.
+
+    A tree in shared memory: the upper half of the values is added to the lower half until one is left. The order of
+    the additions depends on the block's shape alone, so the same block gives the same bits every time.
+    """
+    values = cuda.shared.array(MAX_THREADS, float32)
+    thread = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    count = cuda.blockDim.x * cuda.blockDim.y
+    values[thread] = value
+    cuda.syncthreads()
+    while count > 1:
+        half = (count + 1) // 2
+        if thread < count - half:
+            values[thread] += values[thread + half]
+        cuda.syncthreads()
+        count = half
+    total = values[0]
+    cuda.syncthreads()  # nobody may write the next sum's values before everybody has read this one
+    return total

@@ -1,0 +1,282 @@
+"""What every engine of the network shares: the start, the order of the images, the training loop and the model file.
+
+    image 28x28 -> Conv3x3 (F filters) -> 26x26xF -> MaxPool2 -> 13x13xF -> Softmax (dense 13*13*F -> 10)
+
+`Network` is the base of `CNN` (plain Python), `CNNJit` (CPU threads) and `CNNGPU` (CUDA). An engine adds only how it
+holds its parameters, how it trains one epoch and how it computes the logits of a batch, so that two engines with the
+same seed learn the same thing from the same images.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import tempfile
+import time
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from errors import UserError
+
+IMAGE_SIZE = 28
+POOLED_SIZE = 13  # 28 -> 26 by the 3x3 convolution -> 13 by the pooling
+NUM_CLASSES = 10
+ACTIVATIONS = ("none", "relu")
+MAX_BATCH = 65535  # a CUDA grid has no more layers than that in its third dimension, which counts the images
+LEARNING_RATE = 0.2
+MODEL_FORMAT = 1
+
+
+class Parameters(NamedTuple):
+    """What the network learns, all float32."""
+
+    filters: np.ndarray  # (F, 3, 3)
+    filter_biases: np.ndarray  # (F,), used with activation "relu" only
+    weights: np.ndarray  # (13*13*F, 10), rows in (row, column, filter) order
+    biases: np.ndarray  # (10,)
+
+
+class Epoch(NamedTuple):
+    """What one epoch of training gave, over the images as they were when their turn came."""
+
+    loss: float  # mean cross-entropy, in nats
+    accuracy: float  # 0..1
+    seconds: float
+
+
+def initial_parameters(num_filters, seed):
+    """The start of every engine: filters ~ N(0,1)/9, weights ~ N(0,1)/fan_in, biases 0, drawn by NumPy from the seed."""
+    random = np.random.default_rng(seed)
+    fan_in = POOLED_SIZE * POOLED_SIZE * num_filters
+    filters = random.standard_normal((num_filters, 3, 3)) / 9
+    weights = random.standard_normal((fan_in, NUM_CLASSES)) / fan_in
+    return Parameters(
+        filters.astype(np.float32),
+        np.zeros(num_filters, np.float32),
+        weights.astype(np.float32),
+        np.zeros(NUM_CLASSES, np.float32),
+    )
+
+
+def epoch_order(seed, epoch, count):
+    """The order in which epoch number `epoch` (from 0) takes its `count` images: an int32 permutation, any engine."""
+    return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
+
+
+def scale(images):
+    """uint8 images, 0..255, as the network takes them: float32, x/255 - 0.5."""
+    return images.astype(np.float32) / np.float32(255) - np.float32(0.5)
+
+
+class Network:
+    """The base of the engines. Images are uint8 (N, 28, 28), ink bright on dark; labels are integers 0..9, (N,).
+
+    num_filters: how many 3x3 filters, F.
+    activation: "none", the network of the articles, or "relu": a bias for each filter, and a ReLU.
+    seed: of the start and of every epoch's order.
+    """
+
+    predict_batch = 1024  # images at a time through predict and evaluate
+
+    def __init__(self, num_filters=8, activation="none", seed=0, parameters=None):
+        if num_filters < 1:
+            raise ValueError(f"num_filters must be at least 1, not {num_filters}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {ACTIVATIONS}, not {activation!r}")
+        self.num_filters = num_filters
+        self.activation = activation
+        self.seed = seed
+        self.epochs_trained = 0
+        self.meta = {}
+        self._set_parameters(parameters or initial_parameters(num_filters, seed))
+
+    # What an engine adds.
+
+    def _set_parameters(self, parameters):
+        """Take these Parameters as the state to go on from."""
+        raise NotImplementedError
+
+    @property
+    def parameters(self):
+        """The Parameters as they are now, as NumPy arrays of their own."""
+        raise NotImplementedError
+
+    def _train_epoch(self, data, order, batch_size, learning_rate, progress):
+        """Learn every image once, in this order; return the sum of the losses and the number read right."""
+        raise NotImplementedError
+
+    def _logits(self, images):
+        """Logits (N, 10) float32 of at most `predict_batch` uint8 images."""
+        raise NotImplementedError
+
+    def _place(self, images, labels):
+        """Put the training set where the engine wants it, once for all epochs."""
+        return images, labels
+
+    # What all engines do alike.
+
+    def fit(self, images, labels, epochs=1, batch_size=64, learning_rate=LEARNING_RATE, progress=None, after_epoch=None):
+        """Train with mini-batch SGD on the mean gradient of each batch; the last batch of an epoch may be smaller.
+
+        progress(count, loss, correct) is called as training goes: so many images more are learned, with this summed
+        loss and so many read right (both None where the engine does not know yet). after_epoch(epoch) is called with
+        each Epoch. Returns the list of Epochs. Raises UserError when the loss is no longer finite.
+        """
+        images, labels = check_images(images), check_labels(labels, len(images))
+        if epochs < 0 or not 1 <= batch_size or not 0 <= learning_rate < float("inf"):
+            raise ValueError(f"cannot train {epochs} epochs at batch size {batch_size}, learning rate {learning_rate}")
+        if len(images) == 0:
+            raise ValueError("there is no image to train on")
+        batch_size = min(batch_size, len(images))
+        if batch_size > MAX_BATCH:
+            raise ValueError(f"the batch size must be at most {MAX_BATCH}, not {batch_size}")
+        data = self._place(images, labels)
+        history = []
+        for _ in range(epochs):
+            start = time.perf_counter()
+            order = epoch_order(self.seed, self.epochs_trained, len(images))
+            self.epochs_trained += 1
+            loss, correct = self._train_epoch(data, order, batch_size, learning_rate, progress or _no_progress)
+            seconds = time.perf_counter() - start
+            check_finite(loss, learning_rate, self.epochs_trained)
+            history.append(Epoch(loss / len(images), correct / len(images), seconds))
+            if after_epoch:
+                after_epoch(history[-1])
+        return history
+
+    def logits(self, images, progress=None):
+        """Logits (N, 10) float32 of uint8 images (N, 28, 28), in batches; progress as in fit."""
+        images = check_images(images)
+        logits = np.empty((len(images), NUM_CLASSES), np.float32)
+        for first in range(0, len(images), self.predict_batch):
+            batch = images[first : first + self.predict_batch]
+            logits[first : first + len(batch)] = self._logits(batch)
+            (progress or _no_progress)(len(batch), None, None)
+        return logits
+
+    def predict(self, images, progress=None):
+        """Probabilities (N, 10) float32 of uint8 images (N, 28, 28)."""
+        logits = self.logits(images, progress)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    def evaluate(self, images, labels, progress=None):
+        """(mean cross-entropy in nats, accuracy 0..1) on labelled images."""
+        images, labels = check_images(images), check_labels(labels, len(images))
+        logits = self.logits(images, progress).astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+        return float(losses.mean()), float((logits.argmax(axis=1) == labels).mean())
+
+    def save(self, path, **recipe):
+        """Write the model file (see `load`); `recipe` goes into its meta. Never leaves a half-written file."""
+        meta = {
+            **self.meta,
+            "format": MODEL_FORMAT,
+            "activation": self.activation,
+            "seed": self.seed,
+            "epochs_trained": self.epochs_trained,
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in ("numpy", "numba", "numba-cuda")},
+            **recipe,
+        }
+        path = Path(path)
+        try:
+            handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        except OSError as error:
+            raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **self.parameters._asdict(), meta=json.dumps(meta))
+            os.chmod(scratch, 0o644)
+            os.replace(scratch, path)
+        except OSError as error:
+            raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
+        finally:
+            Path(scratch).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path, **options):
+        """A network from a model file; `options` go to the engine (such as block=(8, 8) for CNNGPU).
+
+        The file is one .npz, the same for every engine: the four arrays of Parameters, and `meta`, a JSON string.
+        Raises UserError when there is no such file, or it is not such a model.
+        """
+        parameters, meta = read_model(path)
+        network = cls(len(parameters.filters), meta["activation"], meta.get("seed", 0), parameters, **options)
+        network.epochs_trained = meta.get("epochs_trained", 0)
+        network.meta = meta
+        return network
+
+
+def read_model(path):
+    """(Parameters, meta) from a model file. Raises UserError when it cannot be read or is not a model of this network."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            parameters = Parameters(*(archive[name] for name in Parameters._fields))
+            meta = json.loads(str(archive["meta"]))
+    except OSError as error:
+        raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error, MemoryError):
+        # All that np.load and json.loads are seen to raise on a text, a picture, a lone array, a cut or altered archive.
+        raise UserError(f"{path}: not a model file of this project; cnn_gpu.py --save makes one") from None
+    problem = model_problem(parameters, meta)
+    if problem:
+        raise UserError(f"{path}: the model does not fit this network: {problem}")
+    return parameters, meta
+
+
+def model_problem(parameters, meta):
+    """What keeps these Parameters and this meta from being a model of this network, in a few words; None if nothing."""
+    if not isinstance(meta, dict) or meta.get("format") != MODEL_FORMAT:
+        return f"its format is not version {MODEL_FORMAT}"
+    if meta.get("activation") not in ACTIVATIONS:
+        return f"its activation is {meta.get('activation')!r}, not one of {', '.join(ACTIVATIONS)}"
+    for name in ("seed", "epochs_trained"):
+        if not isinstance(meta.get(name, 0), int) or meta.get(name, 0) < 0:
+            return f"its {name} is {meta[name]!r}, not a whole number from 0"
+    count = len(parameters.filters) if parameters.filters.ndim else 0
+    shapes = Parameters((count, 3, 3), (count,), (POOLED_SIZE**2 * count, NUM_CLASSES), (NUM_CLASSES,))
+    for name, array, shape in zip(Parameters._fields, parameters, shapes, strict=True):
+        if array.shape != shape or count == 0:
+            return f"{name} has the shape {array.shape}"
+        if array.dtype != np.float32:
+            return f"{name} holds {array.dtype}, not float32"
+        if not np.isfinite(array).all():
+            return f"{name} holds a value that is not finite"
+    return None
+
+
+def check_images(images):
+    """The images as an array; ValueError unless they are uint8 (N, 28, 28)."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ValueError(f"images must be uint8 (N, 28, 28), not {images.dtype} {images.shape}")
+    return images
+
+
+def check_labels(labels, count):
+    """The labels as an int32 array; ValueError unless there are `count` whole numbers 0..9."""
+    labels = np.asarray(labels)
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be {count} whole numbers, not {labels.dtype} {labels.shape}")
+    if count and not 0 <= labels.min() <= labels.max() < NUM_CLASSES:
+        raise ValueError(f"labels must be 0..{NUM_CLASSES - 1}, not {labels.min()}..{labels.max()}")
+    return labels.astype(np.int32)
+
+
+def check_finite(loss, learning_rate, epoch):
+    """UserError, with what to try, when a sum of losses is not finite."""
+    if not np.isfinite(loss):
+        raise UserError(
+            f"the loss is no longer finite in epoch {epoch}: the learning rate {learning_rate:g} is too high here, "
+            f"try {learning_rate / 4:.2g}"
+        )
+
+
+def _no_progress(count, loss, correct):
+    pass

@@ -1,0 +1,155 @@
+"""What `python cnn_cpu.py`, `cnn_jit.py` and `cnn_gpu.py` do: train on MNIST, test, save a model.
+
+The options are the same for all of them; the GPU adds --block and --device.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import mnist_data
+from errors import Parser, UserError, number
+from network import ACTIVATIONS, LEARNING_RATE
+
+INTERRUPTED = 130  # the exit status that a shell gives a program ended by Ctrl-C
+
+
+def training_parser(description, images=60_000):
+    """The options of a training script; images: how many to train on unless told."""
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    whole = number(int, 1, "a whole number from 1")
+    from_zero = number(int, 0, "a whole number from 0")
+    percent = number(float, 0, "a percentage", 100)
+    add = parser.add_argument
+    add("--epoch", "--epochs", dest="epochs", type=from_zero, default=3, metavar="N", help="default: %(default)s")
+    add("--images", type=whole, default=images, metavar="N", help="train on the first N (default: %(default)s)")
+    add("--batch-size", type=whole, default=64, metavar="N", help="default: %(default)s; 1 is training image by image")
+    rate = number(float, 0, "a number from 0")
+    add("--learning-rate", type=rate, default=LEARNING_RATE, metavar="RATE", help="default: %(default)s")
+    filters = number(int, 1, "a whole number from 1 to 1024", 1024)
+    add("--filters", type=filters, metavar="N", help="default: 8")
+    add("--activation", choices=ACTIVATIONS, help="default: none, the network of the articles")
+    add("--seed", type=from_zero, metavar="N", help="of the start and the order (default: 0)")
+    add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help="where to (default: %(default)s)")
+    add("--load", type=Path, metavar="PATH", help="go on from this model instead of from a new start")
+    add("--target-accuracy", type=percent, metavar="PERCENT", help="exit with status 1 when the test set misses it")
+    return parser
+
+
+def make_network(engine, args, **options):
+    """The network that the options ask for: a new one, or the one in --load, which must agree with them."""
+    if args.load is None:
+        return engine(args.filters or 8, args.activation or "none", args.seed or 0, **options)
+    network = engine.load(args.load, **options)
+    for option in ("filters", "activation", "seed"):
+        asked = getattr(args, option)
+        has = network.num_filters if option == "filters" else getattr(network, option)
+        if asked is not None and asked != has:
+            raise UserError(f"{args.load}: this model has --{option} {has}, not {asked}; leave the option out")
+    return network
+
+
+class Bar(tqdm):
+    """A progress bar that counts images and shows the loss and accuracy so far beside its images/s."""
+
+    def __init__(self, description, total):
+        super().__init__(desc=description, total=total, unit=" images", unit_scale=True, dynamic_ncols=True)
+        self.known = np.zeros(3)  # images, loss and correct of this epoch, as far as they are known
+
+    def __call__(self, count, loss, correct):
+        """So many more images are done; loss and correct as `Network.fit` reports them, None where not known yet."""
+        if loss is not None:
+            self.known += count, loss, correct
+            self.show(self.known[1] / self.known[0], self.known[2] / self.known[0])
+        self.update(count)
+
+    def finish_epoch(self, epoch):
+        self.known[:] = 0
+        self.show(epoch.loss, epoch.accuracy)
+
+    def show(self, loss, accuracy):
+        self.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.2%}", refresh=False)
+
+
+@contextlib.contextmanager
+def stop_between_batches(progress):
+    """Hold Ctrl-C back until training reports progress, so that it never cuts a step in two; a second one is immediate.
+
+    Gives the progress function to train with. It raises KeyboardInterrupt once Ctrl-C was pressed.
+    """
+    pressed = []
+
+    def on_signal(*_):
+        pressed.append(True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def checked(*report):
+        progress(*report)
+        if pressed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield checked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def train_script(engine, args, test_images=10_000, **options):
+    """Train, test and save as the options ask; returns the exit status.
+
+    engine: the class of the network; options: what else it takes; test_images: how many of the test set it reads.
+    """
+    network = make_network(engine, args, **options)
+    check_save(args.save)
+    data = mnist_data.load()
+    accuracy = None
+    try:
+        train(network, data.train_images[: args.images], data.train_labels[: args.images], args)
+        accuracy = test(network, data.test_images[:test_images], data.test_labels[:test_images])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    recipe = {name: getattr(args, name) for name in ("epochs", "images", "batch_size", "learning_rate")}
+    network.save(args.save, engine=engine.__name__, recipe=recipe, test_accuracy=accuracy)
+    print(f"{args.save}: saved what was learned")
+    if accuracy is None:
+        return INTERRUPTED
+    if args.target_accuracy is not None and 100 * accuracy < args.target_accuracy:
+        print(f"the test accuracy {accuracy:.2%} misses the target of {args.target_accuracy:g} %", file=sys.stderr)
+        return 1
+    return 0
+
+
+def train(network, images, labels, args):
+    """Train with a bar, and a line for every epoch. Raises KeyboardInterrupt, between two batches, on Ctrl-C."""
+    with Bar("training", args.epochs * len(images)) as bar, stop_between_batches(bar) as progress:
+
+        def after_epoch(epoch):
+            bar.finish_epoch(epoch)
+            bar.write(
+                f"epoch {network.epochs_trained}: loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}, "
+                f"{epoch.seconds:.3f} s, {len(images) / epoch.seconds:,.0f} images/s"
+            )
+
+        network.fit(images, labels, args.epochs, args.batch_size, args.learning_rate, progress, after_epoch)
+
+
+def test(network, images, labels):
+    """Read the test images with a bar, print loss and accuracy; returns the accuracy, 0..1."""
+    with Bar("testing", len(images)) as bar:
+        loss, accuracy = network.evaluate(images, labels, bar)
+    print(f"test: loss {loss:.4f}, accuracy {accuracy:.2%} on {len(images):,} images")
+    return accuracy
+
+
+def check_save(path):
+    """UserError before hours of training when the model could not be saved there afterwards."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        reason = "it is a folder" if path.is_dir() else "its folder is missing or may not be written to"
+        raise UserError(f"{path}: the model cannot be saved there: {reason}")
