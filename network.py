@@ -119,7 +119,9 @@ class Network:
 
     # What all engines do alike.
 
-    def fit(self, images, labels, epochs=1, batch_size=64, learning_rate=LEARNING_RATE, progress=None, after_epoch=None):
+    def fit(
+        self, images, labels, epochs=1, batch_size=64, learning_rate=LEARNING_RATE, progress=None, after_epoch=None
+    ):
         """Train with mini-batch SGD on the mean gradient of each batch; the last batch of an epoch may be smaller.
 
         progress(count, loss, correct) is called as training goes: so many images more are learned, with this summed

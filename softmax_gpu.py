@@ -93,14 +93,15 @@ def softmax(logits, probabilities, log_totals):
     """logits (N, 10) -> probabilities (N, 10) and log_totals (N,), each image's log(sum(exp(logits))).
 
     A row of 16 threads is one image, a thread is one class. First the maximum, then the sum of the exponentials is
-    found by halving: 8 threads take in what the other 8 hold, then 4, 2, 1. The idle lanes hold -inf, and exp(-inf) = 0.
+    found by halving: 8 threads take in what the other 8 hold, then 4, 2, 1. The idle lanes hold -inf,
+    and exp(-inf) = 0.
     """
     values = cuda.shared.array((IMAGES_PER_BLOCK, LANES), float32)
     lane, image = cuda.threadIdx.x, cuda.threadIdx.y
     n = cuda.blockIdx.x * IMAGES_PER_BLOCK + image
     logit = float32(-np.inf)
-    if n < logits.shape[0] and lane < CLASSES:
-        logit = logits[n, lane]
+    if lane < CLASSES:
+        logit = logits[min(n, logits.shape[0] - 1), lane]  # rows past the last image go along with it
 
     values[image, lane] = logit
     cuda.syncthreads()

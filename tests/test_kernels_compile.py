@@ -1,0 +1,78 @@
+"""Every kernel is compiled to PTX for three generations of GPU. The simulator checks no types; the compiler does.
+
+It needs no driver, but numba without the simulator: so it runs in a process of its own, which is this same file.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ARCHITECTURES = (7, 5), (8, 6), (9, 0)  # T4, RTX 30, H100
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_kernel_compiles_for_every_architecture():
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def signatures():
+    """{module: {kernel: argument types}}, which names every kernel there is."""
+    from numba import boolean, float32, float64, int32, uint8
+
+    one, two, three, four = (float32[::1], float32[:, ::1], float32[:, :, ::1], float32[:, :, :, ::1])
+    return {
+        "conv_gpu": {
+            "conv3x3_forward": (three, three, one, boolean, four),
+            "conv3x3_backward": (three, four, boolean, four, three),
+            "conv3x3_update": (three, float32, boolean, three, one),
+        },
+        "pool_gpu": {"maxpool2_forward": (four, four), "maxpool2_backward": (four, four, four)},
+        "softmax_gpu": {
+            "dense_forward": (two, two, one, two),
+            "softmax": (two, two, one),
+            "cross_entropy": (two, two, one, int32[::1], two, float64[::1], int32[::1]),
+            "dense_backward": (two, two, two),
+            "dense_update": (two, two, float32, two, one),
+        },
+        "cnn_gpu": {"gather_batch": (uint8[:, :, ::1], int32[::1], int32[::1], int32, three, int32[::1])},
+    }
+
+
+# Sums over a whole epoch are kept in float64; everything else is float32, and a stray literal would show as .f64.
+USES_FLOAT64 = {"cross_entropy"}
+
+
+def compile_all():
+    import importlib
+    from types import SimpleNamespace
+    from unittest import mock
+
+    from numba import cuda
+    from numba.cuda import dispatcher
+
+    listed = signatures()
+    for name, kernels in listed.items():
+        module = importlib.import_module(name)
+        found = {
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, dispatcher.CUDADispatcher) and value.__module__ == name
+        }
+        found -= {key for key in found if vars(module)[key].targetoptions.get("device")}
+        assert found == set(kernels), f"{name}: {found ^ set(kernels)} must be listed in {__file__}"
+        for kernel, types in kernels.items():
+            for architecture in ARCHITECTURES:
+                # A kernel that calls a device function asks which GPU is current.
+                device = SimpleNamespace(compute_capability=architecture)
+                with mock.patch.object(dispatcher, "get_current_device", lambda device=device: device):
+                    ptx, _ = cuda.compile_ptx(vars(module)[kernel].py_func, types, cc=architecture)
+                body = ptx[ptx.index(".entry") if ".entry" in ptx else 0 :]
+                assert (".f64" in body) == (kernel in USES_FLOAT64), f"{kernel}: float64 arithmetic in its PTX"
+
+
+if __name__ == "__main__":
+    compile_all()

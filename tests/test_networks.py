@@ -1,0 +1,247 @@
+"""The three engines are one network: same start, same order, same learning, same file."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import reference
+
+from cnn_cpu import CNN
+from cnn_gpu import CNNGPU
+from cnn_jit import CNNJit
+from conftest import HAS_GPU
+from errors import UserError
+from network import Parameters, epoch_order, initial_parameters
+
+ENGINES = [CNN, CNNJit, CNNGPU]
+# In the simulator a step takes seconds: there one filter and a handful of images, and blocks that fit them.
+GPU_FILTERS, GPU_OPTIONS = (8, {}) if HAS_GPU else (1, {"block": (4, 4)})
+
+
+def make(engine, activation="relu", seed=7, filters=None):
+    options = GPU_OPTIONS if engine is CNNGPU else {}
+    return engine(filters or (GPU_FILTERS if engine is CNNGPU else 3), activation, seed, **options)
+
+
+def count_for(engine, few, many):
+    return few if engine is CNNGPU and not HAS_GPU else many
+
+
+@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_learns_what_the_reference_learns(engine, activation, mnist):
+    """Two epochs with a ragged last batch; the weights agree to float32's rounding."""
+    count, batch_size = count_for(engine, 3, 50), count_for(engine, 2, 16)
+    images, labels = mnist.train_images[:count], mnist.train_labels[:count]
+    network = make(engine, activation)
+    start = initial_parameters(network.num_filters, 7)
+    epochs = 1 if count == 3 else 2
+    history = network.fit(images, labels, epochs, batch_size, learning_rate=0.1)
+
+    orders = [epoch_order(7, epoch, count) for epoch in range(epochs)]
+    wanted, losses = reference.train(start, images, labels, orders, batch_size, 0.1, activation == "relu")
+    for name, found, array, before in zip(Parameters._fields, network.parameters, wanted, start, strict=True):
+        np.testing.assert_allclose(found, array, rtol=2e-5, atol=2e-6, err_msg=name)
+        if name != "filter_biases" or activation == "relu":
+            assert np.abs(found - before).max() > 1e-4, f"{name} did not learn"
+    np.testing.assert_allclose([epoch.loss for epoch in history], losses, rtol=1e-5)
+    loss, accuracy = network.evaluate(images, labels)
+    probabilities = network.predict(images)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert accuracy == (probabilities.argmax(axis=1) == labels).mean()
+    assert loss == pytest.approx(-np.log(probabilities[np.arange(count), labels]).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_same_seed_same_bits_other_seed_other_weights(engine, mnist):
+    count = count_for(engine, 2, 40)
+    weights = []
+    for seed in (1, 1, 2):
+        network = make(engine, seed=seed)
+        network.fit(mnist.train_images[:count], mnist.train_labels[:count], 1, count_for(engine, 2, 8))
+        weights.append(network.parameters)
+    for first, second, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+        assert (first != other).any()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_batch_of_one_is_the_training_of_the_articles(engine, mnist):
+    """Image by image in order: with batches of one, every image moves the weights before the next is seen."""
+    count = 2
+    images, labels = mnist.train_images[:count], mnist.train_labels[:count]
+    network = make(engine, "none")
+    start = network.parameters
+    network.fit(images, labels, 1, batch_size=1, learning_rate=0.1)
+    wanted, _ = reference.train(start, images, labels, [epoch_order(7, 0, count)], 1, 0.1, False)
+    for found, array in zip(network.parameters, wanted, strict=True):
+        np.testing.assert_allclose(found, array, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("engine", [CNN, CNNJit])
+def test_training_in_two_parts_is_training_in_one(engine, mnist, tmp_path):
+    images, labels = mnist.train_images[:30], mnist.train_labels[:30]
+    whole = make(engine)
+    whole.fit(images, labels, 2, 8)
+    first = make(engine)
+    first.fit(images, labels, 1, 8)
+    first.save(tmp_path / "model.npz")
+    second = engine.load(tmp_path / "model.npz")
+    second.fit(images, labels, 1, 8)
+    for one, two in zip(whole.parameters, second.parameters, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("reader", ENGINES)
+@pytest.mark.parametrize("writer", ENGINES)
+def test_a_model_file_means_the_same_to_every_engine(writer, reader, mnist, tmp_path):
+    network = make(writer, filters=1)
+    network.save(tmp_path / "model.npz", test_accuracy=0.5)
+    read = reader.load(tmp_path / "model.npz", **(GPU_OPTIONS if reader is CNNGPU else {}))
+    assert (read.num_filters, read.activation, read.seed) == (1, "relu", 7)
+    assert read.meta["test_accuracy"] == 0.5
+    for one, two in zip(network.parameters, read.parameters, strict=True):
+        np.testing.assert_array_equal(one, two)
+    images = mnist.test_images[:2]
+    np.testing.assert_allclose(network.predict(images), read.predict(images), atol=1e-6)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="a run of hundreds of steps needs a CUDA GPU; the simulator does a few")
+@pytest.mark.parametrize("activation", ["none", "relu"])
+def test_gpu_and_threads_agree_over_a_long_run(activation, mnist):
+    """200 steps, every block shape. Rounding differs, and grows a little with every step, but only a little."""
+    images, labels = mnist.train_images[:6_401], mnist.train_labels[:6_401]
+    cpu = CNNJit(8, activation)
+    cpu.fit(images, labels, 2, 64, 0.1)
+    for block in ((8, 8), (16, 16), (32, 32), (7, 3)):
+        gpu = CNNGPU(8, activation, block=block)
+        gpu.fit(images, labels, 2, 64, 0.1)
+        for one, two in zip(cpu.parameters, gpu.parameters, strict=True):
+            np.testing.assert_allclose(one, two, atol=2e-3, rtol=1e-3)
+
+
+def test_jit_learns_the_same_on_any_number_of_threads(mnist):
+    import numba
+
+    before = numba.get_num_threads()
+    weights = []
+    for threads in {1, before}:
+        numba.set_num_threads(threads)
+        network = CNNJit(4, "relu")
+        network.fit(mnist.train_images[:500], mnist.train_labels[:500], 1, 32)
+        weights.append(network.parameters)
+    numba.set_num_threads(before)
+    for one, two in zip(weights[0], weights[-1], strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_jit_learns_to_read(mnist):
+    network = CNNJit(8)
+    network.fit(mnist.train_images[:20_000], mnist.train_labels[:20_000], 2)
+    assert network.evaluate(mnist.test_images, mnist.test_labels)[1] > 0.9
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_loss_that_is_not_finite_stops_the_training(engine, mnist):
+    network = make(engine)
+    count = count_for(engine, 2, 20)
+    with (
+        pytest.raises(UserError, match="learning rate 1e\\+30 is too high here, try 2.5e\\+29"),
+        np.errstate(all="ignore"),
+    ):
+        network.fit(mnist.train_images[:count], mnist.train_labels[:count], 2, 1, learning_rate=1e30)
+
+
+@pytest.mark.parametrize(
+    "images, labels, options",
+    [
+        (np.zeros((2, 28, 28), np.float32), [0, 1], {}),
+        (np.zeros((2, 28, 27), np.uint8), [0, 1], {}),
+        (np.zeros((2, 28, 28), np.uint8), [0], {}),
+        (np.zeros((2, 28, 28), np.uint8), [0, 10], {}),
+        (np.zeros((2, 28, 28), np.uint8), [0.5, 1], {}),
+        (np.zeros((0, 28, 28), np.uint8), np.zeros(0, int), {}),
+        (np.zeros((2, 28, 28), np.uint8), [0, 1], {"batch_size": 0}),
+        (np.zeros((2, 28, 28), np.uint8), [0, 1], {"learning_rate": float("nan")}),
+        (np.zeros((2, 28, 28), np.uint8), [0, 1], {"epochs": -1}),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(images, labels, options):
+    with pytest.raises(ValueError):
+        CNN(1).fit(images, labels, **options)
+
+
+def test_the_start_is_drawn_as_the_articles_do():
+    start = initial_parameters(64, seed=3)
+    assert all(array.dtype == np.float32 for array in start)
+    assert start.filters.std() == pytest.approx(1 / 9, rel=0.1)
+    assert start.weights.std() == pytest.approx(1 / (13 * 13 * 64), rel=0.05)
+    assert not start.filter_biases.any() and not start.biases.any()
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    orders = [epoch_order(0, epoch, 100) for epoch in range(3)]
+    assert all(sorted(order) == list(range(100)) for order in orders)
+    assert (orders[0] != orders[1]).any() and (orders[1] != orders[2]).any()
+    np.testing.assert_array_equal(orders[1], epoch_order(0, 1, 100))
+
+
+def write_model(path, leave_out=None, **changed):
+    """A model file with some of its entries changed or one left out."""
+    meta = {"format": 1, "activation": "none"} | changed.pop("meta", {})
+    entries = initial_parameters(2, 0)._asdict() | {"meta": json.dumps(meta)} | changed
+    np.savez(path, **{name: entry for name, entry in entries.items() if name != leave_out})
+    return path
+
+
+def bad_models(folder):
+    """(path, what the message must name) of files that are not models of this network."""
+    nan = initial_parameters(2, 0).filters
+    nan[1, 1, 1] = np.nan
+    (folder / "text.npz").write_text("no archive at all")
+    (folder / "empty.npz").write_bytes(b"")
+    np.save(folder / "array.npy", np.zeros(3))
+    whole = write_model(folder / "whole.npz").read_bytes()
+    (folder / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (folder / "altered.npz").write_bytes(whole[:3000] + bytes(200) + whole[3200:])
+    with zipfile.ZipFile(folder / "zip.npz", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    yield folder / "missing.npz", "No such file"
+    yield folder, "cannot be read"
+    for name in ("text.npz", "empty.npz", "array.npy", "cut.npz", "altered.npz", "zip.npz"):
+        yield folder / name, "not a model file"
+    yield write_model(folder / "a.npz", leave_out="biases"), "not a model file"
+    yield write_model(folder / "b.npz", weights=np.zeros((1352, 10), np.float32)), "weights has the shape"
+    yield write_model(folder / "c.npz", filters=np.zeros((2, 5, 5), np.float32)), "filters has the shape"
+    yield write_model(folder / "d.npz", biases=np.zeros(10)), "biases holds float64"
+    yield write_model(folder / "e.npz", filters=nan), "not finite"
+    yield write_model(folder / "f.npz", meta={"format": 99}), "format"
+    yield write_model(folder / "g.npz", meta={"activation": "tanh"}), "tanh"
+    yield write_model(folder / "h.npz", meta={"seed": -1}), "seed"
+    yield write_model(folder / "j.npz", biases=np.array([object()] * 10)), "not a model file"
+
+
+def test_bad_model_files_get_one_line_that_names_them(tmp_path):
+    for path, reason in bad_models(tmp_path):
+        with pytest.raises(UserError) as caught:
+            CNN.load(path)
+        message = str(caught.value)
+        assert reason in message and str(path) in message and "\n" not in message
+
+
+def test_saving_never_leaves_half_a_file(tmp_path, monkeypatch):
+    CNN(1).save(tmp_path / "model.npz")
+    before = (tmp_path / "model.npz").read_bytes()
+
+    def disk_full(file, **arrays):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", disk_full)
+    with pytest.raises(UserError, match="No space left"):
+        CNN(2).save(tmp_path / "model.npz")
+    assert (tmp_path / "model.npz").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
