@@ -44,7 +44,7 @@ class CNN(Network):
         return total_loss, total_correct
 
     def _learn(self, image, label):
-        """Forward and backward with one image; its gradient waits in the layers. Returns its loss, and 1 if read right."""
+        """Forward and backward with one image; its gradient waits in the layers. Returns (loss, 1 if read right)."""
         probabilities, loss = self.softmax.forward(self.pool.forward(self.conv.forward(image)), label)
         self.conv.backward(self.pool.backward(self.softmax.backward()))
         return float(loss), int(probabilities.argmax() == label)

@@ -9,11 +9,14 @@ back once an epoch: between the first copy and the last nothing but kernel launc
 import numpy as np
 from numba import cuda, float32
 
+from cnn_jit import CNNJit
 from conv_gpu import Conv3x3GPU
-from gpu_launch import BLOCK, grid, reusable_arrays
+from errors import run
+from gpu_launch import BLOCK, DEVICES, grid, parse_block, reusable_arrays, use_gpu
 from network import Network, Parameters
 from pool_gpu import MaxPool2GPU
 from softmax_gpu import SoftmaxGPU
+from training import train_script, training_parser
 
 
 @cuda.jit(cache=True)
@@ -52,7 +55,8 @@ class CNNGPU(Network):
     @property
     def parameters(self):
         parts = self.conv.filters, self.conv.biases, self.softmax.weights, self.softmax.biases
-        return Parameters(*(array.copy_to_host() for array in parts))
+        filters, filter_biases, weights, biases = (array.copy_to_host() for array in parts)
+        return Parameters(filters, filter_biases, np.ascontiguousarray(weights.T), biases)
 
     def _place(self, images, labels):
         return cuda.to_device(images), cuda.to_device(labels)
@@ -96,12 +100,16 @@ def flatten(pooled):  # Nx13x13xF -> Nx(13*13*F)
 
 
 def main(argv=None):
-    from training import train_script
-
-    return train_script(CNNGPU, __doc__, argv)
+    parser = training_parser(__doc__)
+    parser.add_argument("--block", type=parse_block, default=BLOCK, metavar="16x16", help="threads in a block")
+    parser.add_argument(
+        "--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: the GPU if there is one"
+    )
+    args = parser.parse_args(argv)
+    if use_gpu(args.device):
+        return train_script(CNNGPU, args, block=args.block)
+    return train_script(CNNJit, args)
 
 
 if __name__ == "__main__":
-    from errors import run
-
     run(main)

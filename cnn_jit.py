@@ -29,7 +29,7 @@ SHARE = 169  # weights of a class that a thread updates at a time: 10 x 169 sums
 
 @njit(fastmath=FAST, cache=True)
 def forward_image(image, taps, filter_biases, relu, pixels, pooled, winners):
-    """image (28, 28) uint8 -> pixels (28, 28), pooled (K,) and winners (K,), each window's first largest place, 0..3."""
+    """image (28, 28) uint8 -> pixels (28, 28), pooled (K,) and winners (K,), each window's first maximum, 0..3."""
     for row in range(IMAGE_SIZE):
         for column in range(IMAGE_SIZE):
             pixels[row, column] = float32(image[row, column]) / float32(255) - float32(0.5)
@@ -53,7 +53,7 @@ def forward_image(image, taps, filter_biases, relu, pixels, pooled, winners):
                 won[f] = winner
 
 
-@njit(fastmath=FAST, cache=True, inline="always")
+@njit(fastmath=FAST, cache=True)
 def convolve(patch, taps, f, place):
     """Filter f at one place, 0..3, of a 4x4 patch."""
     total = float32(0)
@@ -74,7 +74,7 @@ def dense_forward(pooled, weights, biases, logits):
 
 @njit(fastmath=FAST, cache=True)
 def cross_entropy(logits, label, grad_logits):
-    """logits (10,) -> grad_logits (10,), probabilities - onehot. Returns the loss, and 1 if the label's is the largest."""
+    """logits (10,) -> grad_logits (10,), probabilities - onehot. Returns (loss, 1 if read right)."""
     largest = logits.max()
     total = float32(0)
     for c in range(NUM_CLASSES):

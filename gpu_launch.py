@@ -1,12 +1,13 @@
 """How work is laid over the GPU: is there one, which blocks does it take, how large is the grid, and the block's sum.
 
 The layers write each kernel for ONE element of the result and launch it over a grid of blocks that covers them all.
-`from numba import cuda` gives numba-cuda, NVIDIA's package, where it is installed (requirements.txt does); it brings the
-CUDA simulator, in which the tests run these same kernels without a GPU.
+`from numba import cuda` gives numba-cuda, NVIDIA's package, where it is installed (requirements.txt does); with it
+comes the CUDA simulator, in which the tests run these same kernels without a GPU.
 """
 
 import argparse
 import os
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +19,8 @@ from errors import UserError
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
-BLOCK = (16, 16)
+BLOCK = (16, 16)  # threads in a block, unless the caller chooses
+DEVICES = ("auto", "cuda", "cpu")
 MAX_THREADS = 1024  # in a block, on every CUDA GPU
 
 
@@ -32,6 +34,19 @@ def gpu_problem():
     except Exception as error:  # a broken driver can answer with nearly anything, and none of it is for the user
         problem = str(error) or type(error).__name__
     return " ".join(problem.split())
+
+
+def use_gpu(device):
+    """Whether to run on the GPU, for a --device of "auto" (where there is one), "cuda" or "cpu".
+
+    Says in one line on stderr why "auto" means the CPU. Raises UserError when "cuda" is asked for and there is none.
+    """
+    problem = gpu_problem() if device != "cpu" else None
+    if problem and device == "cuda":
+        raise UserError(f"--device cuda: no GPU can be used here: {problem}")
+    if problem:
+        print(f"using the CPU, since no GPU can be used here: {problem}", file=sys.stderr)
+    return device != "cpu" and not problem
 
 
 def check_block(block):

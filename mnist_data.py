@@ -79,7 +79,7 @@ def _read_checked(folder, name):
 
 
 def _sha256(array):
-    """SHA-256 of the IDX file that holds this uint8 array: its header (type 8, number of axes, sizes), then its bytes."""
+    """SHA-256 of the IDX file that holds this uint8 array: its header (type 8, axes, sizes), then its bytes."""
     header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
     digest = hashlib.sha256(header)
     digest.update(np.ascontiguousarray(array))

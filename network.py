@@ -49,7 +49,7 @@ class Epoch(NamedTuple):
 
 
 def initial_parameters(num_filters, seed):
-    """The start of every engine: filters ~ N(0,1)/9, weights ~ N(0,1)/fan_in, biases 0, drawn by NumPy from the seed."""
+    """The start of every engine: filters ~ N(0,1)/9, weights ~ N(0,1)/fan_in, biases 0, drawn from the seed."""
     random = np.random.default_rng(seed)
     fan_in = POOLED_SIZE * POOLED_SIZE * num_filters
     filters = random.standard_normal((num_filters, 3, 3)) / 9
@@ -129,7 +129,7 @@ class Network:
         each Epoch. Returns the list of Epochs. Raises UserError when the loss is no longer finite.
         """
         images, labels = check_images(images), check_labels(labels, len(images))
-        if epochs < 0 or not 1 <= batch_size or not 0 <= learning_rate < float("inf"):
+        if epochs < 0 or batch_size < 1 or not 0 <= learning_rate < float("inf"):
             raise ValueError(f"cannot train {epochs} epochs at batch size {batch_size}, learning rate {learning_rate}")
         if len(images) == 0:
             raise ValueError("there is no image to train on")
@@ -216,7 +216,7 @@ class Network:
 
 
 def read_model(path):
-    """(Parameters, meta) from a model file. Raises UserError when it cannot be read or is not a model of this network."""
+    """(Parameters, meta) from a model file. Raises UserError when it is not a model of this network."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             parameters = Parameters(*(archive[name] for name in Parameters._fields))
@@ -224,7 +224,7 @@ def read_model(path):
     except OSError as error:
         raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
     except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error, MemoryError):
-        # All that np.load and json.loads are seen to raise on a text, a picture, a lone array, a cut or altered archive.
+        # What np.load and json.loads raise on a text, a picture, a lone array, a cut or altered archive.
         raise UserError(f"{path}: not a model file of this project; cnn_gpu.py --save makes one") from None
     problem = model_problem(parameters, meta)
     if problem:

@@ -1,13 +1,13 @@
 """Max-pooling: of every 2x2 window only the largest number goes on, and only it gets the gradient back.
 
-`MaxPool2` is plain Python, one image at a time; `MaxPool2GPU` is the same on CUDA, a batch at a time. An odd last row or
-column belongs to no window. Where several numbers of a window are the largest, the FIRST one in row-major order gets
+`MaxPool2` is plain Python, one image at a time; `MaxPool2GPU` is the same on CUDA, a batch at a time. An odd last row
+or column belongs to no window. Where several numbers of a window are the largest, the FIRST one in row-major order gets
 the gradient: on a flat background every window is such a tie, and engines that broke it differently would drift apart.
 
-| kernel            | one thread is                                                                                     |
-|-------------------|---------------------------------------------------------------------------------------------------|
-| maxpool2_forward  | one window of one image, all filters                                                              |
-| maxpool2_backward | the same window, looked through again for its first maximum; a cut-off window at the edge is zeroed |
+| kernel            | one thread is                                                                                  |
+|-------------------|------------------------------------------------------------------------------------------------|
+| maxpool2_forward  | one window of one image, all filters                                                           |
+| maxpool2_backward | the same window, searched again for its first maximum; a cut-off window at the edge gets zeros |
 """
 
 import numpy as np

@@ -6,13 +6,13 @@
 The largest logit is subtracted before the exponentials, so that none overflows. `Softmax` is plain Python, one image at
 a time; `SoftmaxGPU` is the same on CUDA, a batch at a time.
 
-| kernel         | one thread is                    | what it does                                                      |
-|----------------|----------------------------------|-------------------------------------------------------------------|
-| dense_forward  | a share of one image's inputs    | a block per image; ten sums over the inputs, added up by the block |
-| softmax        | one class of one image           | maximum, exponentials and sum side by side, in four halving steps  |
-| cross_entropy  | one class of one image           | gradient at the logits; the label's thread keeps loss and hit      |
-| dense_backward | one input of one image           | gradient at the inputs, from the weights before their update       |
-| dense_update   | one weight                       | sums the batch and steps down its gradient                         |
+| kernel         | one thread is              | what it does                                                          |
+|----------------|----------------------------|-----------------------------------------------------------------------|
+| dense_forward  | a share of one image       | a block per image; ten sums over the inputs, added up by the block    |
+| softmax        | one class of one image     | maximum, exponentials and sum side by side, in four halving steps     |
+| cross_entropy  | one class of one image     | gradient at the logits; the label's thread keeps loss and hit         |
+| dense_backward | one input of one image     | gradient at the inputs, from the weights before their update          |
+| dense_update   | one weight                 | sums the batch and steps down its gradient                            |
 """
 
 import math
@@ -73,7 +73,7 @@ class Softmax:
 
 @cuda.jit(cache=True)
 def dense_forward(inputs, weights, biases, logits):
-    """inputs (N, K) -> logits (N, 10). A block is one image; its threads share out the K inputs."""
+    """inputs (N, K), weights (10, K) -> logits (N, 10). A block is one image; its threads share out the K inputs."""
     n = cuda.blockIdx.x
     thread = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
     sums = cuda.local.array(CLASSES, float32)
@@ -81,7 +81,7 @@ def dense_forward(inputs, weights, biases, logits):
         sums[c] = float32(0)
     for k in range(thread, inputs.shape[1], cuda.blockDim.x * cuda.blockDim.y):
         for c in range(CLASSES):
-            sums[c] += inputs[n, k] * weights[k, c]
+            sums[c] += inputs[n, k] * weights[c, k]
     for c in range(CLASSES):
         total = block_sum(sums[c])
         if thread == 0:
@@ -154,27 +154,27 @@ def cross_entropy(logits, probabilities, log_totals, labels, grad_logits, losses
 
 @cuda.jit(cache=True)
 def dense_backward(grad_logits, weights, grad_inputs):
-    """grad_logits (N, 10) -> grad_inputs (N, K). A thread is one input of one image."""
+    """grad_logits (N, 10), weights (10, K) -> grad_inputs (N, K). A thread is one input of one image."""
     k, n = cuda.grid(2)
     if n >= grad_inputs.shape[0] or k >= grad_inputs.shape[1]:
         return
     total = float32(0)
     for c in range(CLASSES):
-        total += weights[k, c] * grad_logits[n, c]
+        total += weights[c, k] * grad_logits[n, c]
     grad_inputs[n, k] = total
 
 
 @cuda.jit(cache=True)
 def dense_update(inputs, grad_logits, step, weights, biases):
-    """Sum the batch's gradient and step down it. A thread is one weight; row K is the biases, whose input is always 1."""
+    """Sum the batch's gradient and step down it. A thread is one weight; k = K is the biases (input 1)."""
     k, c = cuda.grid(2)
-    if k > weights.shape[0] or c >= CLASSES:
+    if k > weights.shape[1] or c >= CLASSES:
         return
     total = float32(0)
-    if k < weights.shape[0]:
+    if k < weights.shape[1]:
         for n in range(inputs.shape[0]):
             total += inputs[n, k] * grad_logits[n, c]
-        weights[k, c] -= step * total
+        weights[c, k] -= step * total
     else:
         for n in range(inputs.shape[0]):
             total += grad_logits[n, c]
@@ -184,11 +184,14 @@ def dense_update(inputs, grad_logits, step, weights, biases):
 class SoftmaxGPU:
     """`Softmax` on the GPU, for whole batches of float32 device arrays; weights and biases stay on the device.
 
+    weights (K, 10) are held there as (10, K): neighbouring threads take neighbouring inputs k, and so read neighbouring
+    numbers, which the memory delivers together.
+
     block: threads in a block as (x, y). The softmax itself always takes 16 threads for each of 16 images.
     """
 
     def __init__(self, weights, biases, block=BLOCK):
-        self.weights = cuda.to_device(weights)
+        self.weights = cuda.to_device(np.ascontiguousarray(weights.T))
         self.biases = cuda.to_device(biases)
         self.block = check_block(block)
         self._logits = reusable_arrays()
@@ -206,7 +209,7 @@ class SoftmaxGPU:
         return logits
 
     def forward(self, inputs, labels, losses, hits):  # NxK -> Nx10
-        """The probabilities (N, 10) for inputs (N, K); adds to losses and hits, and finds the gradient at the logits."""
+        """The probabilities (N, 10) for inputs (N, K); adds to losses and hits, finds the gradient at the logits."""
         count = len(inputs)
         logits = self.logits(inputs)
         probabilities, log_totals = self._probabilities(count, CLASSES), self._log_totals(count)
@@ -227,5 +230,5 @@ class SoftmaxGPU:
 
     def update(self, step):
         """Step down the summed gradient; step is the learning rate over the number of images."""
-        blocks = grid(len(self.weights) + 1, CLASSES, 1, self.block)[:2]
+        blocks = grid(self.weights.shape[1] + 1, CLASSES, 1, self.block)[:2]
         dense_update[blocks, self.block](self.inputs, self.grad_logits, np.float32(step), self.weights, self.biases)

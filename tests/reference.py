@@ -70,7 +70,7 @@ def loss_and_gradients(parameters, images, labels, relu):
 
 
 def train(parameters, images, labels, orders, batch_size, learning_rate, relu):
-    """Mini-batch SGD over these orders of the images (uint8); returns the parameters (float64) and each epoch's loss."""
+    """Mini-batch SGD on uint8 images in these orders; returns the parameters (float64) and each epoch's loss."""
     parameters = [array.astype(np.float64) for array in parameters]
     scaled = images / 255 - 0.5
     losses = []

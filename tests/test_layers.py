@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import reference
+from conftest import HAS_GPU
 from numba import cuda
 
-from conftest import HAS_GPU
 from conv_gpu import Conv3x3, Conv3x3GPU
 from errors import UserError
 from gpu_launch import block_sum, check_block, grid
@@ -106,7 +106,7 @@ def run_softmax(engine, inputs, labels, weights, biases):
     probabilities = layer.forward(cuda.to_device(inputs), cuda.to_device(labels), losses, hits).copy_to_host()
     grad_inputs = layer.backward().copy_to_host()
     layer.update(1)
-    changes = weights - layer.weights.copy_to_host(), biases - layer.biases.copy_to_host()
+    changes = weights - layer.weights.copy_to_host().T, biases - layer.biases.copy_to_host()
     return probabilities, losses.copy_to_host(), hits.copy_to_host(), grad_inputs, *changes
 
 

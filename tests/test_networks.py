@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 import reference
+from conftest import HAS_GPU
 
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU
 from cnn_jit import CNNJit
-from conftest import HAS_GPU
 from errors import UserError
 from network import Parameters, epoch_order, initial_parameters
 
