@@ -15,6 +15,7 @@ they are timed on --images, and the table says that it scales them.
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import platform
@@ -184,7 +185,7 @@ def ladder():
     if problem:
         missing = "the GPU rungs, full MNIST on the GPU, block shapes, copies and inference on the GPU"
         return list(LADDER[:2]), [f"left out without a CUDA GPU: {missing} ({problem})"]
-    paths = getattr(cnn_gpu, "PATHS", ("layers",))
+    paths = cnn_gpu.PATHS
     return [rung for rung in LADDER if rung.path is None or rung.path in paths], []
 
 
@@ -201,7 +202,7 @@ def train(rung, data, settings, epochs=None, batch_size=None, progress=None, war
         if network.epochs_trained == epochs:
             learned.append(network.parameters)
 
-    path = {"path": rung.path} if rung.path and hasattr(cnn_gpu, "PATHS") else {}
+    path = {"path": rung.path} if rung.path else {}
     total = max(epochs, 1 + REPEATS) if warm_up else epochs
     rate = learning_rate(batch_size)
     history = network.fit(*data, total, batch_size, rate, progress, after_epoch, **path)
@@ -382,9 +383,10 @@ def measure_inference(rungs, data, settings):
         seconds = time_calls(lambda network=network, few=few: network.predict(few), REPEATS)
         where = "GPU, images from the host" if rung.path else rung.name
         rows.append({"name": where, "images_timed": len(few), "seconds": scaled(seconds, len(images) / len(few))})
-        if hasattr(network, "device_logits"):
-            there = cuda.to_device(images)
-            seconds = time_calls(lambda network=network: network.device_logits(there), synchronize=cuda.synchronize)  # noqa: B023
+        if rung.path:
+            there = cuda.to_device(images.reshape(len(images), -1))
+            read = functools.partial(network.read, there)
+            seconds = time_calls(read, synchronize=cuda.synchronize)
             rows.append({"name": "GPU, images on the GPU", "images_timed": len(images), "seconds": seconds})
     return rows
 

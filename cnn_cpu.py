@@ -41,7 +41,7 @@ class CNN(Network):
                 progress(1, loss, correct)
             for layer in (self.conv, self.softmax):
                 layer.update(learning_rate / len(batch))
-        return total_loss, total_correct
+        return lambda: (total_loss, total_correct)
 
     def _learn(self, image, label):
         """Forward and backward with one image; its gradient waits in the layers. Returns (loss, 1 if read right)."""

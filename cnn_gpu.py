@@ -1,49 +1,104 @@
-"""The network on the GPU, layer by layer: the kernels of conv_gpu.py, pool_gpu.py and softmax_gpu.py, batch by batch.
+"""The network on the GPU: four ways to train it, each a rung of a ladder, and all learn the same.
 
-    python cnn_gpu.py --epoch 3          trains on all of MNIST and saves model.npz
+    python cnn_gpu.py --epoch 3                  trains on all of MNIST, the fastest way, and saves model.npz
+    python cnn_gpu.py --epoch 3 --path layers    the same, by the kernels of conv_gpu.py, pool_gpu.py, softmax_gpu.py
 
-Images and labels are copied to the GPU once, the weights stay there, and loss and accuracy are summed there and read
-back once an epoch: between the first copy and the last nothing but kernel launches passes from host to device.
+| path   | a step of training is                                                                                   |
+|--------|---------------------------------------------------------------------------------------------------------|
+| naive  | the kernels on NumPy arrays, image by image: every call copies all it is given, there and back          |
+| layers | eleven kernel launches for the whole batch; images, labels and weights live on the GPU                  |
+| graph  | the same launches, recorded once as a CUDA graph and replayed by one call                               |
+| epoch  | a part of ONE launch that runs the whole epoch: epoch_gpu.py                                            |
+
+From `layers` on, images and labels are copied to the GPU once, the weights stay there, and loss and accuracy are summed
+there and read back once an epoch.
 """
+
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 from numba import cuda, float32
 
 from cnn_jit import CNNJit
 from conv_gpu import Conv3x3GPU
-from errors import run
-from gpu_launch import BLOCK, DEVICES, grid, parse_block, reusable_arrays, use_gpu
-from network import Network, Parameters
+from epoch_gpu import EpochTrainer, Reader, epoch_problem
+from errors import UserError, run
+from gpu_launch import BLOCK, DEVICES, SIMULATED, grid, parse_block, reusable_arrays, use_gpu
+from naive_gpu import NaiveTrainer
+from network import IMAGE_SIZE, Network, Parameters
 from pool_gpu import MaxPool2GPU
 from softmax_gpu import SoftmaxGPU
 from training import train_script, training_parser
 
+PATHS = ("naive", "layers", "graph", "epoch")  # from slowest to fastest
+
 
 @cuda.jit(cache=True)
-def gather_batch(images, labels, order, first, batch_images, batch_labels):
-    """Take the batch's images, order[first], order[first + 1] ..., from the set, and scale them to x/255 - 0.5.
+def gather_batch(images, labels, order, first, position, batch_images, batch_labels):
+    """Take the batch's images, from order[first + position[0]] on, out of the set, and scale them to x/255 - 0.5.
 
     images (all, H, W) uint8 -> batch_images (N, H, W) float32. A thread is one pixel of one image.
     """
     column, row, n = cuda.grid(3)
     if row >= images.shape[1] or column >= images.shape[2]:
         return
-    chosen = order[first + n]
+    chosen = order[first + position[0] + n]
     batch_images[n, row, column] = float32(images[chosen, row, column]) / float32(255) - float32(0.5)
     if row == 0 and column == 0:
         batch_labels[n] = labels[chosen]
 
 
+@cuda.jit(cache=True)
+def advance(position, count):
+    """Move on by a batch. The arguments of a recorded launch are frozen, so a graph keeps its place on the GPU."""
+    position[0] += count
+
+
+def path_problem(path, num_filters):
+    """None when this GPU, its driver and its packages allow a path, otherwise the reason in one line."""
+    if path == "epoch":
+        return epoch_problem(num_filters)
+    if path == "graph":
+        return graph_problem()
+    return None
+
+
+def graph_problem():
+    """None when launches can be recorded as a CUDA graph here, otherwise the reason in one line."""
+    if SIMULATED:
+        return "the CUDA simulator has no graphs"
+    try:
+        from cuda.core.graph import GraphBuilder  # noqa: F401
+    except ImportError:
+        return "it needs cuda-core 1.0 or newer; install requirements.txt"
+    return None
+
+
+def possible_path(path, num_filters):
+    """This path, or the next slower one that is possible here, with a line on stderr that says why."""
+    problem = path_problem(path, num_filters)
+    if problem is None:
+        return path
+    slower = PATHS[PATHS.index(path) - 1]
+    print(f"path {path} is not possible here ({problem}): taking {slower}", file=sys.stderr)
+    return possible_path(slower, num_filters)
+
+
 class CNNGPU(Network):
     """Conv3x3 -> MaxPool2 -> Softmax on the GPU. See `Network` for what it takes and gives.
 
-    block: threads in a block as (x, y), for every kernel of the layers.
+    block: threads in a block as (x, y), for the kernels of the layers; path: the way that `fit` takes, one of PATHS.
     """
 
-    def __init__(self, *network, block=BLOCK, **options):
+    predict_batch = 16384  # 13 MB of images
+
+    def __init__(self, *network, block=BLOCK, path=PATHS[-1], **options):
         self.block = block
+        self.path = path
         self._batch_images = reusable_arrays()
         self._batch_labels = reusable_arrays(np.int32)
+        self._reader = None
         super().__init__(*network, **options)
 
     def _set_parameters(self, parameters):
@@ -53,45 +108,162 @@ class CNNGPU(Network):
         self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> Nx10
 
     @property
+    def device_parameters(self):
+        """The device arrays: filters (F, 3, 3), filter biases (F,), weights (10, K), biases (10,)."""
+        return self.conv.filters, self.conv.biases, self.softmax.weights, self.softmax.biases
+
+    @property
     def parameters(self):
-        parts = self.conv.filters, self.conv.biases, self.softmax.weights, self.softmax.biases
-        filters, filter_biases, weights, biases = (array.copy_to_host() for array in parts)
-        return Parameters(filters, filter_biases, np.ascontiguousarray(weights.T), biases)
+        filters, filter_biases, weights, biases = (array.copy_to_host() for array in self.device_parameters)
+        return Parameters(filters, filter_biases, np.array(weights.T, order="C"), biases)
+
+    def fit(self, *data, path=None, **options):
+        """`Network.fit` along one of PATHS (default: the network's own), or the next slower one that is possible."""
+        path = path or self.path
+        if path not in PATHS:
+            raise ValueError(f"path must be one of {PATHS}, not {path!r}")
+        self._train = {
+            "naive": self._train_naive,
+            "layers": self._train_layers,
+            "graph": self._train_graph,
+            "epoch": self._train_in_one_launch,
+        }[possible_path(path, self.num_filters)]
+        try:
+            return super().fit(*data, **options)
+        except cuda.cudadrv.driver.CudaAPIError as error:
+            if "OUT_OF_MEMORY" in str(error):
+                raise UserError("the GPU's memory does not hold this batch size; try a smaller one") from None
+            raise
 
     def _place(self, images, labels):
-        return cuda.to_device(images), cuda.to_device(labels)
+        device_images = cuda.to_device(images)
+        return SimpleNamespace(
+            host=(images, labels),
+            images=device_images,
+            rows=device_images.reshape(len(images), IMAGE_SIZE * IMAGE_SIZE),
+            labels=cuda.to_device(labels),
+            order=cuda.device_array(len(images), np.int32),
+            position=cuda.to_device(np.zeros(1, np.int32)),
+            graph=None,
+            trainer=None,
+        )
 
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
-        device_order = cuda.to_device(order)
-        losses = cuda.to_device(np.zeros(batch_size, np.float64))  # by place in the batch, over all batches
-        hits = cuda.to_device(np.zeros(batch_size, np.int32))
+        data.order.copy_to_device(order)
+        return self._train(data, order, batch_size, learning_rate, progress)
+
+    def _train_naive(self, data, order, batch_size, learning_rate, progress):
+        parameters = [array.copy_to_host() for array in self.device_parameters]
+        trainer = NaiveTrainer(parameters, self.activation == "relu", self.block)
+        images, labels = data.host
+        total_loss = total_correct = 0
         for first in range(0, len(order), batch_size):
-            count = min(batch_size, len(order) - first)
-            images, labels = self._gather(*data, device_order, first, count)
-            self._learn(images, labels, learning_rate / count, losses, hits)
+            batch = order[first : first + batch_size]
+            loss, correct = trainer.learn(images[batch], labels[batch], learning_rate)
+            total_loss, total_correct = total_loss + loss, total_correct + correct
+            progress(len(batch), loss, correct)
+        for array, trained in zip(self.device_parameters, parameters, strict=True):
+            array.copy_to_device(trained)
+        return lambda: (float(total_loss), int(total_correct))
+
+    def _train_layers(self, data, order, batch_size, learning_rate, progress, first=0, sums=None):
+        """From image number `first` of the order on; `sums` are the losses and hits so far."""
+        sums = sums or self._new_sums(batch_size)
+        for start in range(first, len(order), batch_size):
+            count = min(batch_size, len(order) - start)
+            self._learn(data, start, count, learning_rate, sums)
             progress(count, None, None)
-        return float(losses.copy_to_host().sum()), int(hits.copy_to_host().sum())
+        return lambda: read_sums(sums)
 
-    def _gather(self, images, labels, order, first, count):
-        """The batch of `count` images from order[first], scaled, and its labels."""
-        _, height, width = images.shape
-        batch = self._batch_images(count, height, width), self._batch_labels(count)
-        gather_batch[grid(width, height, count, self.block), self.block](images, labels, order, np.int32(first), *batch)
-        return batch
+    def _train_graph(self, data, order, batch_size, learning_rate, progress):
+        # The first batch and a smaller last one are launched one by one: the first also compiles and allocates.
+        whole = len(order) // batch_size
+        if data.graph is None:
+            data.sums = self._new_sums(batch_size)
+        for array in (*data.sums, data.position):
+            array.copy_to_device(np.zeros(array.shape, array.dtype))
+        self._learn(data, 0, batch_size, learning_rate, data.sums)
+        progress(batch_size, None, None)
+        if data.graph is None or data.recorded != learning_rate:
+            data.graph, data.stream = self._record(data, batch_size, learning_rate)
+            data.recorded = learning_rate
+        data.position.copy_to_device(np.array([batch_size], np.int32))
+        cuda.synchronize()
+        for _ in range(whole - 1):
+            data.graph.launch(data.stream)
+            progress(batch_size, None, None)
+        data.stream.sync()
+        data.position.copy_to_device(np.zeros(1, np.int32))
+        return self._train_layers(
+            data, order, batch_size, learning_rate, progress, first=whole * batch_size, sums=data.sums
+        )
 
-    def _learn(self, images, labels, step, losses, hits):
+    def _train_in_one_launch(self, data, order, batch_size, learning_rate, progress):
+        if data.trainer is None:
+            data.trainer = EpochTrainer(self.num_filters, self.activation == "relu")
+        data.trainer.start(data.rows, data.labels, data.order, batch_size, learning_rate, self.device_parameters)
+        progress(len(order), None, None)
+        return data.trainer.finish
+
+    def _record(self, data, batch_size, learning_rate):
+        """A step of training as a CUDA graph, and the stream to launch it in: it takes the batch at data.position."""
+        from cuda.core import Device
+
+        device = Device(cuda.get_current_device().id)
+        device.set_current()
+        stream = device.create_stream()
+        cuda.synchronize()
+        recorder = stream.create_graph_builder().begin_building()
+        self._use_stream(recorder)
+        try:
+            self._learn(data, 0, batch_size, learning_rate, data.sums)
+            advance[1, 1, recorder](data.position, batch_size)
+        finally:
+            self._use_stream(0)
+            recorder.end_building()
+        return recorder.complete(), stream
+
+    def _use_stream(self, stream):
+        self.stream = self.conv.stream = self.pool.stream = self.softmax.stream = stream
+
+    stream = 0
+
+    def _new_sums(self, batch_size):
+        """Losses and hits by place in the batch, over all batches: two device arrays of zeros."""
+        return cuda.to_device(np.zeros(batch_size)), cuda.to_device(np.zeros(batch_size, np.int32))
+
+    def _learn(self, data, first, count, learning_rate, sums):
         """One step of SGD on one batch: forward, backward, and only then the updates."""
+        batch = self._batch_images(count, IMAGE_SIZE, IMAGE_SIZE), self._batch_labels(count)
+        blocks = grid(IMAGE_SIZE, IMAGE_SIZE, count, self.block)
+        gather_batch[blocks, self.block, self.stream](
+            data.images, data.labels, data.order, np.int32(first), data.position, *batch
+        )
+        images, labels = batch
         pooled = self.pool.forward(self.conv.forward(images))
-        self.softmax.forward(flatten(pooled), labels, losses, hits)
+        self.softmax.forward(flatten(pooled), labels, *sums)
         grad_pooled = self.softmax.backward()
         self.conv.backward(self.pool.backward(grad_pooled.reshape(pooled.shape)))
-        self.conv.update(step)
-        self.softmax.update(step)
+        self.conv.update(learning_rate / count)
+        self.softmax.update(learning_rate / count)
+
+    def read(self, device_images):
+        """(logits, probabilities) of uint8 device images (N, 784), in one launch: device arrays, see `Reader.read`."""
+        if self._reader is None:
+            self._reader = Reader(self.num_filters, self.activation == "relu")
+        return self._reader.read(device_images, self.device_parameters)
 
     def _logits(self, images):
-        order, labels = np.arange(len(images), dtype=np.int32), np.zeros(len(images), np.int32)
-        batch, _ = self._gather(*self._place(images, labels), cuda.to_device(order), 0, len(images))
-        return self.softmax.logits(flatten(self.pool.forward(self.conv.forward(batch)))).copy_to_host()
+        if len(images) == 0:
+            return np.empty((0, 10), np.float32)
+        logits, _ = self.read(cuda.to_device(images.reshape(len(images), -1)))
+        return logits.copy_to_host()
+
+
+def read_sums(sums):
+    """(summed loss, number read right) from the device arrays of losses and hits; waits for the GPU."""
+    losses, hits = (array.copy_to_host() for array in sums)
+    return float(losses.sum()), int(hits.sum())
 
 
 def flatten(pooled):  # Nx13x13xF -> Nx(13*13*F)
@@ -102,12 +274,11 @@ def flatten(pooled):  # Nx13x13xF -> Nx(13*13*F)
 def main(argv=None):
     parser = training_parser(__doc__)
     parser.add_argument("--block", type=parse_block, default=BLOCK, metavar="16x16", help="threads in a block")
-    parser.add_argument(
-        "--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: the GPU if there is one"
-    )
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: the GPU, where there is one")
+    parser.add_argument("--path", choices=PATHS, default=PATHS[-1], help="how to train (default: %(default)s)")
     args = parser.parse_args(argv)
     if use_gpu(args.device):
-        return train_script(CNNGPU, args, block=args.block)
+        return train_script(CNNGPU, args, block=args.block, path=args.path)
     return train_script(CNNJit, args)
 
 

@@ -178,15 +178,15 @@ class CNNJit(Network):
 
     def _set_parameters(self, parameters):
         filters, filter_biases, weights, biases = parameters
-        self.taps = np.ascontiguousarray(filters.reshape(-1, 9).T)  # (9, F)
+        self.taps = np.array(filters.reshape(-1, 9).T, order="C")  # (9, F)
         self.filter_biases = filter_biases.copy()
-        self.weights = np.ascontiguousarray(weights.T)  # (10, K)
+        self.weights = np.array(weights.T, order="C")  # (10, K)
         self.biases = biases.copy()
 
     @property
     def parameters(self):
-        filters = np.ascontiguousarray(self.taps.T).reshape(-1, 3, 3)
-        return Parameters(filters, self.filter_biases.copy(), np.ascontiguousarray(self.weights.T), self.biases.copy())
+        filters = np.array(self.taps.T, order="C").reshape(-1, 3, 3)
+        return Parameters(filters, self.filter_biases.copy(), np.array(self.weights.T, order="C"), self.biases.copy())
 
     @property
     def _state(self):
@@ -207,7 +207,7 @@ class CNNJit(Network):
             total_loss += loss
             total_correct += correct
             progress(len(batch), loss, correct)
-        return total_loss, total_correct
+        return lambda: (total_loss, total_correct)
 
     def _logits(self, images):
         logits = np.empty((len(images), NUM_CLASSES), np.float32)

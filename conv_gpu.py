@@ -132,6 +132,8 @@ class Conv3x3GPU:
     block: threads in a block as (x, y).
     """
 
+    stream = 0  # what the kernels are launched in: the default stream, or a graph being captured
+
     def __init__(self, filters, biases, activation="none", block=BLOCK):
         self.filters = cuda.to_device(filters)
         self.biases = cuda.to_device(biases)
@@ -146,16 +148,16 @@ class Conv3x3GPU:
         self.images = images
         self.output = self._output(count, height - 2, width - 2, len(self.filters))
         blocks = grid(width - 2, height - 2, count, self.block)
-        conv3x3_forward[blocks, self.block](images, self.filters, self.biases, self.relu, self.output)
+        conv3x3_forward[blocks, self.block, self.stream](images, self.filters, self.biases, self.relu, self.output)
         return self.output
 
     def backward(self, grad_output):  # Nx26x26xF ->
         """Find the gradient of every image, for `update`."""
         self.grad_parts = self._grad_parts(len(self.images), len(self.filters), 10)
         blocks = len(self.filters), len(self.images)
-        conv3x3_backward[blocks, self.block](self.images, self.output, self.relu, grad_output, self.grad_parts)
+        conv3x3_backward[blocks, self.block, self.stream](self.images, self.output, self.relu, grad_output, self.grad_parts)
 
     def update(self, step):
         """Step down the summed gradient; step is the learning rate over the number of images."""
         blocks = len(self.filters), 10
-        conv3x3_update[blocks, self.block](self.grad_parts, np.float32(step), self.relu, self.filters, self.biases)
+        conv3x3_update[blocks, self.block, self.stream](self.grad_parts, np.float32(step), self.relu, self.filters, self.biases)

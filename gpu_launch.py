@@ -8,7 +8,7 @@ comes the CUDA simulator, in which the tests run these same kernels without a GP
 import argparse
 import os
 import sys
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numba import config, cuda, float32
@@ -78,7 +78,7 @@ def reusable_arrays(dtype=np.float32):
 
     A layer asks it for its output: a training run then allocates twice, for the full batches and for the last one.
     """
-    return lru_cache(maxsize=4)(lambda *shape: cuda.device_array(shape, dtype))
+    return cache(lambda *shape: cuda.device_array(shape, dtype))
 
 
 @cuda.jit(device=True)

@@ -85,6 +85,8 @@ def maxpool2_backward(pixels, grad_output, grad_input):
 class MaxPool2GPU:
     """`MaxPool2` on the GPU, for whole batches of float32 device arrays. block: threads in a block as (x, y)."""
 
+    stream = 0  # what the kernels are launched in: the default stream, or a graph being captured
+
     def __init__(self, block=BLOCK):
         self.block = check_block(block)
         self._output = reusable_arrays()
@@ -95,7 +97,7 @@ class MaxPool2GPU:
         count, height, width, filters = pixels.shape
         self.input = pixels
         output = self._output(count, height // 2, width // 2, filters)
-        maxpool2_forward[grid(width // 2, height // 2, count, self.block), self.block](pixels, output)
+        maxpool2_forward[grid(width // 2, height // 2, count, self.block), self.block, self.stream](pixels, output)
         return output
 
     def backward(self, grad_output):  # Nx13x13xF -> Nx26x26xF
@@ -103,5 +105,5 @@ class MaxPool2GPU:
         count, height, width, _ = self.input.shape
         grad_input = self._grad_input(*self.input.shape)
         blocks = grid((width + 1) // 2, (height + 1) // 2, count, self.block)
-        maxpool2_backward[blocks, self.block](self.input, grad_output, grad_input)
+        maxpool2_backward[blocks, self.block, self.stream](self.input, grad_output, grad_input)
         return grad_input

@@ -190,6 +190,8 @@ class SoftmaxGPU:
     block: threads in a block as (x, y). The softmax itself always takes 16 threads for each of 16 images.
     """
 
+    stream = 0  # what the kernels are launched in: the default stream, or a graph being captured
+
     def __init__(self, weights, biases, block=BLOCK):
         self.weights = cuda.to_device(np.ascontiguousarray(weights.T))
         self.biases = cuda.to_device(biases)
@@ -205,7 +207,7 @@ class SoftmaxGPU:
         count = len(inputs)
         self.inputs = inputs
         logits = self._logits(count, CLASSES)
-        dense_forward[count, self.block](inputs, self.weights, self.biases, logits)
+        dense_forward[count, self.block, self.stream](inputs, self.weights, self.biases, logits)
         return logits
 
     def forward(self, inputs, labels, losses, hits):  # NxK -> Nx10
@@ -213,9 +215,9 @@ class SoftmaxGPU:
         count = len(inputs)
         logits = self.logits(inputs)
         probabilities, log_totals = self._probabilities(count, CLASSES), self._log_totals(count)
-        softmax[-(-count // IMAGES_PER_BLOCK), (LANES, IMAGES_PER_BLOCK)](logits, probabilities, log_totals)
+        softmax[-(-count // IMAGES_PER_BLOCK), (LANES, IMAGES_PER_BLOCK), self.stream](logits, probabilities, log_totals)
         self.grad_logits = self._grad_logits(count, CLASSES)
-        cross_entropy[grid(CLASSES, count, 1, self.block)[:2], self.block](
+        cross_entropy[grid(CLASSES, count, 1, self.block)[:2], self.block, self.stream](
             logits, probabilities, log_totals, labels, self.grad_logits, losses, hits
         )
         return probabilities
@@ -225,10 +227,10 @@ class SoftmaxGPU:
         count, inputs = self.inputs.shape
         grad_inputs = self._grad_inputs(count, inputs)
         blocks = grid(inputs, count, 1, self.block)[:2]
-        dense_backward[blocks, self.block](self.grad_logits, self.weights, grad_inputs)
+        dense_backward[blocks, self.block, self.stream](self.grad_logits, self.weights, grad_inputs)
         return grad_inputs
 
     def update(self, step):
         """Step down the summed gradient; step is the learning rate over the number of images."""
         blocks = grid(self.weights.shape[1] + 1, CLASSES, 1, self.block)[:2]
-        dense_update[blocks, self.block](self.inputs, self.grad_logits, np.float32(step), self.weights, self.biases)
+        dense_update[blocks, self.block, self.stream](self.inputs, self.grad_logits, np.float32(step), self.weights, self.biases)

@@ -21,7 +21,7 @@ def test_every_kernel_compiles_for_every_architecture():
 
 def signatures():
     """{module: {kernel: argument types}}, which names every kernel there is."""
-    from numba import boolean, float32, float64, int32, uint8
+    from numba import boolean, float32, float64, int32, int64, uint8
 
     one, two, three, four = (float32[::1], float32[:, ::1], float32[:, :, ::1], float32[:, :, :, ::1])
     return {
@@ -38,20 +38,30 @@ def signatures():
             "dense_backward": (two, two, two),
             "dense_update": (two, two, float32, two, one),
         },
-        "cnn_gpu": {"gather_batch": (uint8[:, :, ::1], int32[::1], int32[::1], int32, three, int32[::1])},
+        "cnn_gpu": {
+            "gather_batch": (uint8[:, :, ::1], int32[::1], int32[::1], int32, int32[::1], three, int32[::1]),
+            "advance": (int32[::1], int64),
+        },
     }
 
 
+def epoch_signatures():
+    """Argument types of the two kernels that epoch_gpu.kernels makes."""
+    from numba import float32, float64, int32, uint8
+
+    images, one, two, three = uint8[:, ::1], float32[::1], float32[:, ::1], float32[:, :, ::1]
+    counts, parameters = int32[::1], (three, one, two, one)
+    between = one, one, two, counts, int32, float64[:, :, ::1]
+    return (images, counts, counts, int32, float32, *parameters, *between), (images, *parameters, two, two)
+
+
 # Sums over a whole epoch are kept in float64; everything else is float32, and a stray literal would show as .f64.
-USES_FLOAT64 = {"cross_entropy"}
+USES_FLOAT64 = {"cross_entropy", "learn_epoch"}
 
 
 def compile_all():
     import importlib
-    from types import SimpleNamespace
-    from unittest import mock
 
-    from numba import cuda
     from numba.cuda import dispatcher
 
     listed = signatures()
@@ -66,12 +76,38 @@ def compile_all():
         assert found == set(kernels), f"{name}: {found ^ set(kernels)} must be listed in {__file__}"
         for kernel, types in kernels.items():
             for architecture in ARCHITECTURES:
-                # A kernel that calls a device function asks which GPU is current.
-                device = SimpleNamespace(compute_capability=architecture)
-                with mock.patch.object(dispatcher, "get_current_device", lambda device=device: device):
-                    ptx, _ = cuda.compile_ptx(vars(module)[kernel].py_func, types, cc=architecture)
-                body = ptx[ptx.index(".entry") if ".entry" in ptx else 0 :]
-                assert (".f64" in body) == (kernel in USES_FLOAT64), f"{kernel}: float64 arithmetic in its PTX"
+                check(kernel, ptx_of(vars(module)[kernel], types, architecture))
+
+    # The kernels of an epoch are made for the network and the GPU; an odd number of filters is their hardest case.
+    from epoch_gpu import kernels
+
+    for filters, relu, blocks, architecture in (
+        (8, False, 132, (9, 0)),
+        (13, True, 40, (7, 5)),
+        (64, True, 84, (8, 6)),
+    ):
+        for kernel, types in zip(kernels(filters, relu, 384, blocks), epoch_signatures(), strict=True):
+            check(kernel.py_func.__name__, ptx_of(kernel, types, architecture))
+
+
+def ptx_of(kernel, types, architecture):
+    """The PTX of a kernel for these argument types and this compute capability."""
+    from types import SimpleNamespace
+    from unittest import mock
+
+    from numba import cuda
+    from numba.cuda import dispatcher
+
+    # A kernel that calls a device function asks which GPU is current.
+    device = SimpleNamespace(compute_capability=architecture)
+    with mock.patch.object(dispatcher, "get_current_device", lambda: device):
+        return cuda.compile_ptx(kernel.py_func, types, cc=architecture)[0]
+
+
+def check(name, ptx):
+    """float64 only where it is meant: everything but the sums over an epoch is float32."""
+    body = ptx[ptx.index(".entry") :]
+    assert (".f64" in body) == (name in USES_FLOAT64), f"{name}: float64 arithmetic in its PTX"
 
 
 if __name__ == "__main__":

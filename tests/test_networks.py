@@ -9,7 +9,7 @@ import reference
 from conftest import HAS_GPU
 
 from cnn_cpu import CNN
-from cnn_gpu import CNNGPU
+from cnn_gpu import CNNGPU, PATHS, path_problem
 from cnn_jit import CNNJit
 from errors import UserError
 from network import Parameters, epoch_order, initial_parameters
@@ -19,17 +19,38 @@ ENGINES = [CNN, CNNJit, CNNGPU]
 GPU_FILTERS, GPU_OPTIONS = (8, {}) if HAS_GPU else (1, {"block": (4, 4)})
 
 
+def on_path(path):
+    """CNNGPU that trains along this path, as an engine of its own."""
+    name = f"CNNGPU {path}"
+    return type(
+        name, (CNNGPU,), {"__init__": lambda self, *args, **options: CNNGPU.__init__(self, *args, path=path, **options)}
+    )
+
+
+def possible(path):
+    return pytest.param(
+        on_path(path),
+        marks=pytest.mark.skipif(
+            path_problem(path, GPU_FILTERS) is not None, reason=f"path {path}: {path_problem(path, GPU_FILTERS)}"
+        ),
+        id=f"CNNGPU {path}",
+    )
+
+
+TRAINERS = [CNN, CNNJit, *map(possible, PATHS)]
+
+
 def make(engine, activation="relu", seed=7, filters=None):
-    options = GPU_OPTIONS if engine is CNNGPU else {}
-    return engine(filters or (GPU_FILTERS if engine is CNNGPU else 3), activation, seed, **options)
+    options = GPU_OPTIONS if issubclass(engine, CNNGPU) else {}
+    return engine(filters or (GPU_FILTERS if issubclass(engine, CNNGPU) else 3), activation, seed, **options)
 
 
 def count_for(engine, few, many):
-    return few if engine is CNNGPU and not HAS_GPU else many
+    return few if issubclass(engine, CNNGPU) and not HAS_GPU else many
 
 
 @pytest.mark.parametrize("activation", ["none", "relu"])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", TRAINERS)
 def test_learns_what_the_reference_learns(engine, activation, mnist):
     """Two epochs with a ragged last batch; the weights agree to float32's rounding."""
     count, batch_size = count_for(engine, 3, 50), count_for(engine, 2, 16)
@@ -54,7 +75,7 @@ def test_learns_what_the_reference_learns(engine, activation, mnist):
     assert loss == pytest.approx(-np.log(probabilities[np.arange(count), labels]).mean(), rel=1e-4)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", TRAINERS)
 def test_same_seed_same_bits_other_seed_other_weights(engine, mnist):
     count = count_for(engine, 2, 40)
     weights = []
@@ -67,7 +88,7 @@ def test_same_seed_same_bits_other_seed_other_weights(engine, mnist):
         assert (first != other).any()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", TRAINERS)
 def test_batch_of_one_is_the_training_of_the_articles(engine, mnist):
     """Image by image in order: with batches of one, every image moves the weights before the next is seen."""
     count = 2
@@ -116,9 +137,13 @@ def test_gpu_and_threads_agree_over_a_long_run(activation, mnist):
     images, labels = mnist.train_images[:6_401], mnist.train_labels[:6_401]
     cpu = CNNJit(8, activation)
     cpu.fit(images, labels, 2, 64, 0.1)
-    for block in ((8, 8), (16, 16), (32, 32), (7, 3)):
+    ways = [(block, "layers") for block in ((8, 8), (16, 16), (32, 32), (7, 3))] + [
+        ((16, 16), "graph"),
+        ((16, 16), "epoch"),
+    ]
+    for block, path in ways:
         gpu = CNNGPU(8, activation, block=block)
-        gpu.fit(images, labels, 2, 64, 0.1)
+        gpu.fit(images, labels, epochs=2, batch_size=64, learning_rate=0.1, path=path)
         for one, two in zip(cpu.parameters, gpu.parameters, strict=True):
             np.testing.assert_allclose(one, two, atol=2e-3, rtol=1e-3)
 

@@ -1,0 +1,65 @@
+"""The first rung: the port that everybody writes first. It works, and it is hardly faster than plain Python.
+
+The kernels are those of the layers, but every array is a NumPy array and every image comes alone. A kernel that is
+given a NumPy array copies it to the GPU, runs, and copies it back, with every call: filters, weights and gradients
+travel there and back for each image, and the GPU waits.
+"""
+
+import numpy as np
+from numba import config
+
+from conv_gpu import conv3x3_backward, conv3x3_forward, conv3x3_update
+from gpu_launch import grid
+from network import NUM_CLASSES, scale
+from pool_gpu import maxpool2_backward, maxpool2_forward
+from softmax_gpu import IMAGES_PER_BLOCK, LANES, cross_entropy, dense_backward, dense_forward, dense_update, softmax
+
+config.CUDA_WARN_ON_IMPLICIT_COPY = 0  # Numba warns of exactly what is shown here
+
+
+class NaiveTrainer:
+    """Trains on NumPy arrays, image by image. parameters: filters, filter biases, weights (10, K), biases; changed."""
+
+    def __init__(self, parameters, relu, block):
+        self.filters, self.filter_biases, self.weights, self.biases = parameters
+        self.relu = relu
+        self.block = block
+
+    def learn(self, images, labels, learning_rate):
+        """One step of SGD on a batch of uint8 images; returns (summed loss, number read right)."""
+        count, filters = len(images), len(self.filters)
+        pooled = np.empty((count, 13, 13, filters), np.float32)
+        grad_logits = np.empty((count, NUM_CLASSES), np.float32)
+        grad_parts = np.empty((count, filters, 10), np.float32)
+        losses, hits = np.zeros(count), np.zeros(count, np.int32)
+        for n in range(count):
+            one = slice(n, n + 1)
+            self.learn_image(
+                scale(images[one]), labels[one], pooled[one], grad_logits[one], grad_parts[one], losses[one], hits[one]
+            )
+        step = np.float32(learning_rate / count)
+        conv3x3_update[(filters, 10), self.block](grad_parts, step, self.relu, self.filters, self.filter_biases)
+        blocks = grid(self.weights.shape[1] + 1, NUM_CLASSES, 1, self.block)[:2]
+        dense_update[blocks, self.block](pooled.reshape(count, -1), grad_logits, step, self.weights, self.biases)
+        return losses.sum(), hits.sum()
+
+    def learn_image(self, image, label, pooled, grad_logits, grad_parts, loss, hit):
+        """Forward and backward with one image (1, 28, 28): fills its rows of the batch's arrays."""
+        filters, block = len(self.filters), self.block
+        convolved = np.empty((1, 26, 26, filters), np.float32)
+        logits, probabilities = np.empty((2, 1, NUM_CLASSES), np.float32)
+        log_total = np.empty(1, np.float32)
+        over_convolved, over_pooled = grid(26, 26, 1, block), grid(13, 13, 1, block)
+        flat = pooled.reshape(1, -1)
+
+        conv3x3_forward[over_convolved, block](image, self.filters, self.filter_biases, self.relu, convolved)
+        maxpool2_forward[over_pooled, block](convolved, pooled)
+        dense_forward[1, block](flat, self.weights, self.biases, logits)
+        softmax[1, (LANES, IMAGES_PER_BLOCK)](logits, probabilities, log_total)
+        over_classes = grid(NUM_CLASSES, 1, 1, block)[:2]
+        cross_entropy[over_classes, block](logits, probabilities, log_total, label, grad_logits, loss, hit)
+
+        grad_flat, grad_convolved = np.empty_like(flat), np.empty_like(convolved)
+        dense_backward[grid(flat.size, 1, 1, block)[:2], block](grad_logits, self.weights, grad_flat)
+        maxpool2_backward[over_pooled, block](convolved, grad_flat.reshape(pooled.shape), grad_convolved)
+        conv3x3_backward[(filters, 1), block](image, convolved, self.relu, grad_convolved, grad_parts)
