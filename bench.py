@@ -559,7 +559,7 @@ def check_output(folder):
 def save(results, folder):
     """Write bench.json, under a temporary name first, and the charts; returns the paths."""
     scratch = folder / f".bench-{os.getpid()}.json"
-    scratch.write_text(json.dumps(results, indent=1) + "\n")
+    scratch.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     os.replace(scratch, folder / "bench.json")
     return [folder / "bench.json", *bench_report.draw_charts(results, folder)]
 

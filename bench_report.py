@@ -289,16 +289,16 @@ def small_table(results):
 def update_readme(readme, results_path):
     """Rewrite what stands between the markers in the file `readme` from bench.json. Raises UserError when it cannot."""
     try:
-        results = json.loads(results_path.read_text())
+        results = json.loads(results_path.read_text(encoding="utf-8"))
         text = tables(results)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{results_path}: not a result of bench.py ({type(error).__name__}: {error})") from None
     readme = Path(readme)
-    before, begin, rest = readme.read_text().partition(BEGIN)
+    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{readme}: the markers {BEGIN} and {END} are missing; put them where the tables belong")
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 # Charts.

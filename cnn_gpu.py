@@ -6,7 +6,7 @@
 | path   | a step of training is                                                                                   |
 |--------|---------------------------------------------------------------------------------------------------------|
 | naive  | the kernels on NumPy arrays, image by image: every call copies all it is given, there and back          |
-| layers | eleven kernel launches for the whole batch; images, labels and weights live on the GPU                  |
+| layers | ten kernel launches for the whole batch; images, labels and weights live on the GPU                  |
 | graph  | the same launches, recorded once as a CUDA graph and replayed by one call                               |
 | epoch  | a part of ONE launch that runs the whole epoch: epoch_gpu.py                                            |
 
@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 from numba import cuda, float32
 
-from cnn_jit import CNNJit
+from cnn_jit import train_on_threads
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import EpochTrainer, Reader, epoch_problem
 from errors import UserError, run
@@ -279,7 +279,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if use_gpu(args.device):
         return train_script(CNNGPU, args, block=args.block, path=args.path)
-    return train_script(CNNJit, args)
+    return train_on_threads(args)
 
 
 if __name__ == "__main__":

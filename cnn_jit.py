@@ -216,7 +216,11 @@ class CNNJit(Network):
 
 
 def main(argv=None):
-    args = training_parser(__doc__).parse_args(argv)
+    return train_on_threads(training_parser(__doc__).parse_args(argv))
+
+
+def train_on_threads(args):
+    """`train_script` with CNNJit, after a line that says on how many threads."""
     print(f"training on {numba.get_num_threads()} CPU threads", flush=True)
     return train_script(CNNJit, args)
 

@@ -155,9 +155,13 @@ class Conv3x3GPU:
         """Find the gradient of every image, for `update`."""
         self.grad_parts = self._grad_parts(len(self.images), len(self.filters), 10)
         blocks = len(self.filters), len(self.images)
-        conv3x3_backward[blocks, self.block, self.stream](self.images, self.output, self.relu, grad_output, self.grad_parts)
+        conv3x3_backward[blocks, self.block, self.stream](
+            self.images, self.output, self.relu, grad_output, self.grad_parts
+        )
 
     def update(self, step):
         """Step down the summed gradient; step is the learning rate over the number of images."""
         blocks = len(self.filters), 10
-        conv3x3_update[blocks, self.block, self.stream](self.grad_parts, np.float32(step), self.relu, self.filters, self.biases)
+        conv3x3_update[blocks, self.block, self.stream](
+            self.grad_parts, np.float32(step), self.relu, self.filters, self.biases
+        )

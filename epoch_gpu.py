@@ -1,7 +1,7 @@
 """A whole epoch of training in ONE kernel launch, and reading any number of images in one.
 
 A launch costs more than the arithmetic of a small batch: a step of the layers (conv_gpu.py, pool_gpu.py and
-softmax_gpu.py) is eleven launches, an epoch at batch 64 ten thousand. Here the blocks stay on the GPU for the whole
+softmax_gpu.py) is ten launches, an epoch at batch 64 ten thousand. Here the blocks stay on the GPU for the whole
 epoch and meet at a barrier twice a step:
 
     learn    a block takes an image of the batch: convolve, pool, logits, softmax, and back to the filters.
@@ -44,7 +44,8 @@ BURST = 24
 REGISTERS = 65536  # of a multiprocessor, from compute capability 5.0 on: a block must not need more
 SCHEDULERS = 4  # of a multiprocessor; each has a quarter of the registers and of the warps
 THREADS = 32 if SIMULATED else 384
-MAX_FILTERS = 2 * THREADS  # a thread has two
+READER_THREADS, READERS = 192, 4  # threads in a block that only reads, and how many such blocks a multiprocessor has
+MAX_FILTERS = 2 * min(THREADS, READER_THREADS)  # a thread has two
 
 
 @cuda.jit(device=True)
@@ -161,10 +162,10 @@ def add_taps(image, corner, gradient, tap_sums, first):
 
 
 @lru_cache
-def kernels(num_filters, relu, threads, blocks):
+def kernels(num_filters, relu, threads, blocks, together=1):
     """(learn_epoch, read_images), compiled for these constants: loops with known bounds are unrolled.
 
-    threads, blocks: the shape of the launch, (blocks,) of (threads,).
+    threads, blocks: the shape of the launch, (blocks,) of (threads,); together: blocks that share a multiprocessor.
     """
     depth = PLACES * num_filters  # K, inputs of the dense layer
     pairs = -(-num_filters // 2)  # a thread has two filters, f and f + pairs: each pixel it loads serves both
@@ -185,7 +186,7 @@ def kernels(num_filters, relu, threads, blocks):
     # Sizes of arrays, which must be plain names.
     both_taps, both_sums, both_columns, both_rounds = 2 * 9, 2 * SUMS, 2 * NUM_CLASSES, 2 * rounds
     # With few filters a thread has registers enough for all of its weights: loaded once a step, used both ways.
-    keep = rounds <= 2
+    keep = rounds <= 2 and together == 1
     columns_size = both_columns * (rounds if keep else 1)
     scratch_size = both_sums * threads
     parts_size = max(both_sums, numbers_each) * (max(LANES, filter_lanes) + 1)
@@ -281,20 +282,24 @@ def kernels(num_filters, relu, threads, blocks):
                     activations[(n * PLACES + place) * num_filters + f + pairs] = pooled[2 * i + 1]
 
     @cuda.jit(device=True)
-    def gradient_at_logits(logits, label, sums):
-        """probabilities - onehot of one image to sums; returns (largest logit, sum of the exponentials)."""
+    def softmax(parts, bias, answers, answer, logits, exponentials, sums):
+        """From `sum_columns` to the ten probabilities in sums, of every thread; returns (largest logit, their sum).
+
+        Ten threads take a logit each: that one exponential is dear, ten for each of the block's threads were dearer.
+        """
+        if answers:
+            logits[index(answer)] = bias + sum_row(parts, index(answer) * (LANES + 1), 1, LANES)
+        cuda.syncthreads()
         largest = logits[0]
         for c in range(1, NUM_CLASSES):
             largest = max(largest, logits[c])
-        total = float32(0)
-        for c in range(NUM_CLASSES):
-            sums[c] = math.exp(logits[c] - largest)
-            total += sums[c]
+        if answers:
+            exponentials[index(answer)] = math.exp(logits[index(answer)] - largest)
+        cuda.syncthreads()
+        total = sum_row(exponentials, 0, 1, NUM_CLASSES)
         scaling = float32(1) / total
         for c in range(NUM_CLASSES):
-            sums[c] *= scaling
-            if c == label:
-                sums[c] -= float32(1)
+            sums[c] = exponentials[c] * scaling
         return largest, total
 
     @cuda.jit(device=True)
@@ -395,7 +400,7 @@ def kernels(num_filters, relu, threads, blocks):
                         total += grad_filters[index(learner), block + i * blocks]
                 parts[i * (LANES + 1) + index(lane)] = total
 
-    @cuda.jit(cache=True, **limit(threads))
+    @cuda.jit(cache=True, **limit(threads * together))
     def learn_epoch(
         images, labels, order, batch_size, learning_rate, filters, filter_biases, weights, biases,
         activations, grad_logits, grad_filters, arrived, meeting, totals,
@@ -412,6 +417,7 @@ def kernels(num_filters, relu, threads, blocks):
         scratch = cuda.shared.array(scratch_size, float32)
         parts = cuda.shared.array(parts_size, float32)
         logits = cuda.shared.array(NUM_CLASSES, float32)
+        exponentials = cuda.shared.array(NUM_CLASSES, float32)
         pixels = cuda.local.array(pixels_each, uint8)
         taps = cuda.local.array(both_taps, float32)
         own_biases = cuda.local.array(2, float32)
@@ -459,17 +465,15 @@ def kernels(num_filters, relu, threads, blocks):
                 leave_activations(pooled, n, activations)
                 fetch(images, coming, pixels)
                 sum_columns(sums, SUMS, scratch, parts, LANES, threads // LANES)
-                if answers:
-                    logits[index(answer)] = bias + sum_row(parts, index(answer) * (LANES + 1), 1, LANES)
-                cuda.syncthreads()
-                largest, total = gradient_at_logits(logits, label, sums)
-                if answers:
-                    for c in range(NUM_CLASSES):
-                        if c == answer:
-                            grad_logits[n * NUM_CLASSES + c] = sums[c]
-                    if answer == label:
-                        loss += math.log(total) + largest - logits[index(label)]
-                        hit += read_right(logits, index(label))
+                largest, total = softmax(parts, bias, answers, answer, logits, exponentials, sums)
+                for c in range(NUM_CLASSES):  # from here on sums is the gradient at the logits
+                    if c == label:
+                        sums[c] -= float32(1)
+                    if c == answer:
+                        grad_logits[n * NUM_CLASSES + c] = sums[c]
+                if answers and answer == label:
+                    loss += math.log(total) + largest - logits[index(label)]
+                    hit += read_right(logits, index(label))
                 backward(image, weights, pooled, winners, columns, sums, tap_sums)
                 cuda.syncthreads()
             if block < count:
@@ -496,7 +500,7 @@ def kernels(num_filters, relu, threads, blocks):
             totals[0, block, index(answer)] = loss
             totals[1, block, index(answer)] = hit
 
-    @cuda.jit(cache=True, **limit(threads))
+    @cuda.jit(cache=True, **limit(threads * together))
     def read_images(images, filters, filter_biases, weights, biases, logits, probabilities):
         """images (N, 784) uint8 -> logits (N, 10) and probabilities (N, 10); any number of blocks."""
         thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
@@ -504,6 +508,7 @@ def kernels(num_filters, relu, threads, blocks):
         scratch = cuda.shared.array(scratch_size, float32)
         parts = cuda.shared.array(parts_size, float32)
         own_logits = cuda.shared.array(NUM_CLASSES, float32)
+        exponentials = cuda.shared.array(NUM_CLASSES, float32)
         pixels = cuda.local.array(pixels_each, uint8)
         taps = cuda.local.array(both_taps, float32)
         own_biases = cuda.local.array(2, float32)
@@ -524,15 +529,11 @@ def kernels(num_filters, relu, threads, blocks):
             fetch(images, min(n + cuda.gridDim.x, images.shape[0] - 1), pixels)
             forward(image, taps, own_biases, weights, pooled, winners, columns, patch, sums)
             sum_columns(sums, SUMS, scratch, parts, LANES, threads // LANES)
-            if answers:
-                own_logits[index(answer)] = bias + sum_row(parts, index(answer) * (LANES + 1), 1, LANES)
-                logits[index(n), index(answer)] = own_logits[index(answer)]
-            cuda.syncthreads()
-            if answers:
-                gradient_at_logits(own_logits, -1, sums)  # with no label that is the probabilities
-                for c in range(NUM_CLASSES):
-                    if c == answer:
-                        probabilities[index(n), c] = sums[c]
+            softmax(parts, bias, answers, answer, own_logits, exponentials, sums)
+            for c in range(NUM_CLASSES):
+                if c == answer:
+                    logits[index(n), c] = own_logits[c]
+                    probabilities[index(n), c] = sums[c]
 
     return learn_epoch, read_images
 
@@ -556,6 +557,8 @@ def epoch_problem(num_filters):
         return gpu_problem()
     if num_filters > MAX_FILTERS:
         return f"it takes at most {MAX_FILTERS} filters, not {num_filters}"
+    if not SIMULATED and cuda.get_current_device().compute_capability < (7, 0):
+        return "its barrier needs a GPU of compute capability 7.0 (Volta) or newer"
     if not SIMULATED and not cuda.get_current_device().COOPERATIVE_LAUNCH:
         return "this GPU's driver does not launch blocks together (Windows in WDDM mode does not)"
     return None
@@ -610,8 +613,10 @@ class Reader:
     """Reads any number of images in one launch: convolution, pooling, dense layer and softmax in one kernel."""
 
     def __init__(self, num_filters, relu):
-        blocks = default_blocks()
-        self.launch = kernels(num_filters, relu, THREADS, blocks)[1][blocks, THREADS]
+        # Nothing here waits for another block, so several small ones a multiprocessor fill each other's pauses.
+        threads = THREADS if SIMULATED else READER_THREADS
+        blocks = READERS * default_blocks()
+        self.launch = kernels(num_filters, relu, threads, blocks, READERS)[1][blocks, threads]
         self._results = lru_cache(maxsize=1)(
             lambda count: [cuda.device_array((count, NUM_CLASSES), np.float32) for _ in range(2)]
         )

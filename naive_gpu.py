@@ -12,7 +12,7 @@ from conv_gpu import conv3x3_backward, conv3x3_forward, conv3x3_update
 from gpu_launch import grid
 from network import NUM_CLASSES, scale
 from pool_gpu import maxpool2_backward, maxpool2_forward
-from softmax_gpu import IMAGES_PER_BLOCK, LANES, cross_entropy, dense_backward, dense_forward, dense_update, softmax
+from softmax_gpu import IMAGES_PER_BLOCK, LANES, dense_backward, dense_forward, dense_update, softmax_cross_entropy
 
 config.CUDA_WARN_ON_IMPLICIT_COPY = 0  # Numba warns of exactly what is shown here
 
@@ -48,16 +48,14 @@ class NaiveTrainer:
         filters, block = len(self.filters), self.block
         convolved = np.empty((1, 26, 26, filters), np.float32)
         logits, probabilities = np.empty((2, 1, NUM_CLASSES), np.float32)
-        log_total = np.empty(1, np.float32)
         over_convolved, over_pooled = grid(26, 26, 1, block), grid(13, 13, 1, block)
         flat = pooled.reshape(1, -1)
 
         conv3x3_forward[over_convolved, block](image, self.filters, self.filter_biases, self.relu, convolved)
         maxpool2_forward[over_pooled, block](convolved, pooled)
         dense_forward[1, block](flat, self.weights, self.biases, logits)
-        softmax[1, (LANES, IMAGES_PER_BLOCK)](logits, probabilities, log_total)
-        over_classes = grid(NUM_CLASSES, 1, 1, block)[:2]
-        cross_entropy[over_classes, block](logits, probabilities, log_total, label, grad_logits, loss, hit)
+        row = (LANES, IMAGES_PER_BLOCK)
+        softmax_cross_entropy[1, row](logits, label, probabilities, grad_logits, loss, hit)
 
         grad_flat, grad_convolved = np.empty_like(flat), np.empty_like(convolved)
         dense_backward[grid(flat.size, 1, 1, block)[:2], block](grad_logits, self.weights, grad_flat)

@@ -106,7 +106,11 @@ class Network:
         raise NotImplementedError
 
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
-        """Learn every image once, in this order; return the sum of the losses and the number read right."""
+        """Learn every image once, in this order.
+
+        Returns a function that waits until that is done and gives (sum of the losses, number read right): an engine
+        that only starts the work leaves time to prepare the next epoch meanwhile.
+        """
         raise NotImplementedError
 
     def _logits(self, images):
@@ -114,13 +118,22 @@ class Network:
         raise NotImplementedError
 
     def _place(self, images, labels):
-        """Put the training set where the engine wants it, once for all epochs."""
+        """Put the training set where the engine wants it: once for all epochs, or each epoch's augmented images."""
         return images, labels
 
     # What all engines do alike.
 
     def fit(
-        self, images, labels, epochs=1, batch_size=64, learning_rate=LEARNING_RATE, progress=None, after_epoch=None
+        self,
+        images,
+        labels,
+        epochs=1,
+        batch_size=64,
+        learning_rate=LEARNING_RATE,
+        progress=None,
+        after_epoch=None,
+        augment=None,
+        schedule=None,
     ):
         """Train with mini-batch SGD on the mean gradient of each batch; the last batch of an epoch may be smaller.
 
@@ -136,13 +149,25 @@ class Network:
         batch_size = min(batch_size, len(images))
         if batch_size > MAX_BATCH:
             raise ValueError(f"the batch size must be at most {MAX_BATCH}, not {batch_size}")
-        data = self._place(images, labels)
-        history = []
-        for _ in range(epochs):
-            start = time.perf_counter()
+        placed = None if augment else self._place(images, labels)
+
+        def prepare():
+            """The coming epoch's data, where the engine wants it, and its order."""
             order = epoch_order(self.seed, self.epochs_trained, len(images))
+            if augment:
+                return self._place(check_images(augment(images, self.epochs_trained)), labels), order
+            return placed, order
+
+        history = []
+        ready = None
+        for done in range(epochs):
+            start = time.perf_counter()
+            data, order = ready or prepare()
+            rate = learning_rate * schedule(done) if schedule else learning_rate
+            finish = self._train_epoch(data, order, batch_size, rate, progress or _no_progress)
             self.epochs_trained += 1
-            loss, correct = self._train_epoch(data, order, batch_size, learning_rate, progress or _no_progress)
+            ready = prepare() if done + 1 < epochs else None
+            loss, correct = finish()
             seconds = time.perf_counter() - start
             check_finite(loss, learning_rate, self.epochs_trained)
             history.append(Epoch(loss / len(images), correct / len(images), seconds))
@@ -186,6 +211,9 @@ class Network:
             | {name: importlib.metadata.version(name) for name in ("numpy", "numba", "numba-cuda")},
             **recipe,
         }
+        problem = model_problem(self.parameters, meta)
+        if problem:
+            raise UserError(f"{path}: this model is not saved: {problem}")
         path = Path(path)
         try:
             handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -276,7 +304,7 @@ def check_finite(loss, learning_rate, epoch):
     if not np.isfinite(loss):
         raise UserError(
             f"the loss is no longer finite in epoch {epoch}: the learning rate {learning_rate:g} is too high here, "
-            f"try {learning_rate / 4:.2g}"
+            f"try {min(learning_rate / 4, LEARNING_RATE):.2g}"
         )
 
 

@@ -9,8 +9,8 @@ a time; `SoftmaxGPU` is the same on CUDA, a batch at a time.
 | kernel         | one thread is              | what it does                                                          |
 |----------------|----------------------------|-----------------------------------------------------------------------|
 | dense_forward  | a share of one image       | a block per image; ten sums over the inputs, added up by the block    |
-| softmax        | one class of one image     | maximum, exponentials and sum side by side, in four halving steps     |
-| cross_entropy  | one class of one image     | gradient at the logits; the label's thread keeps loss and hit         |
+| softmax_cross_ | one class of one image     | maximum, exponentials and sum side by side, in four halving steps;    |
+|   entropy      |                            | then the gradient at the logits; the label's thread keeps loss and hit |
 | dense_backward | one input of one image     | gradient at the inputs, from the weights before their update          |
 | dense_update   | one weight                 | sums the batch and steps down its gradient                            |
 """
@@ -89,12 +89,14 @@ def dense_forward(inputs, weights, biases, logits):
 
 
 @cuda.jit(cache=True)
-def softmax(logits, probabilities, log_totals):
-    """logits (N, 10) -> probabilities (N, 10) and log_totals (N,), each image's log(sum(exp(logits))).
+def softmax_cross_entropy(logits, labels, probabilities, grad_logits, losses, hits):
+    """logits (N, 10) -> probabilities and grad_logits (N, 10), and what the batch adds to losses (N,) and hits (N,).
 
     A row of 16 threads is one image, a thread is one class. First the maximum, then the sum of the exponentials is
-    found by halving: 8 threads take in what the other 8 hold, then 4, 2, 1. The idle lanes hold -inf,
-    and exp(-inf) = 0.
+    found by halving: 8 threads take in what the other 8 hold, then 4, 2, 1. The idle lanes hold -inf: exp(-inf) = 0.
+
+    losses and hits belong to the image's PLACE in the batch and grow from batch to batch: no two threads ever add to
+    the same number, so the sums need no atomics and come out the same every time.
     """
     values = cuda.shared.array((IMAGES_PER_BLOCK, LANES), float32)
     lane, image = cuda.threadIdx.x, cuda.threadIdx.y
@@ -123,33 +125,21 @@ def softmax(logits, probabilities, log_totals):
             values[image, lane] += values[image, lane + half]
         cuda.syncthreads()
         half //= 2
-    if n < logits.shape[0] and lane < CLASSES:
-        probabilities[n, lane] = exponential / values[image, 0]
-        if lane == 0:
-            log_totals[n] = largest + math.log(values[image, 0])
+    total = values[image, 0]
 
-
-@cuda.jit(cache=True)
-def cross_entropy(logits, probabilities, log_totals, labels, grad_logits, losses, hits):
-    """The gradient at the logits, (N, 10), and what the batch adds to losses (N,) and hits (N,). A thread is one class.
-
-    losses and hits belong to the image's PLACE in the batch and grow from batch to batch: no two threads ever add to
-    the same number, so the sums need no atomics and come out the same every time.
-    """
-    c, n = cuda.grid(2)
-    if n >= logits.shape[0] or c >= CLASSES:
+    if n >= logits.shape[0] or lane >= CLASSES:
         return
-    if c != labels[n]:
-        grad_logits[n, c] = probabilities[n, c]
-        return
-    grad_logits[n, c] = probabilities[n, c] - float32(1)
-    losses[n] += log_totals[n] - logits[n, c]
-    hit = True
-    for other in range(CLASSES):  # the answer is the first of the largest logits
-        if logits[n, other] > logits[n, c] or (other < c and logits[n, other] == logits[n, c]):
-            hit = False
-    if hit:
-        hits[n] += 1
+    probabilities[n, lane] = exponential / total
+    grad_logits[n, lane] = exponential / total
+    if lane == labels[n]:
+        grad_logits[n, lane] -= float32(1)
+        losses[n] += largest + math.log(total) - logit
+        hit = True
+        for other in range(CLASSES):  # the answer is the first of the largest logits
+            if logits[n, other] > logit or (other < lane and logits[n, other] == logit):
+                hit = False
+        if hit:
+            hits[n] += 1
 
 
 @cuda.jit(cache=True)
@@ -198,7 +188,6 @@ class SoftmaxGPU:
         self.block = check_block(block)
         self._logits = reusable_arrays()
         self._probabilities = reusable_arrays()
-        self._log_totals = reusable_arrays()
         self._grad_logits = reusable_arrays()
         self._grad_inputs = reusable_arrays()
 
@@ -214,12 +203,9 @@ class SoftmaxGPU:
         """The probabilities (N, 10) for inputs (N, K); adds to losses and hits, finds the gradient at the logits."""
         count = len(inputs)
         logits = self.logits(inputs)
-        probabilities, log_totals = self._probabilities(count, CLASSES), self._log_totals(count)
-        softmax[-(-count // IMAGES_PER_BLOCK), (LANES, IMAGES_PER_BLOCK), self.stream](logits, probabilities, log_totals)
-        self.grad_logits = self._grad_logits(count, CLASSES)
-        cross_entropy[grid(CLASSES, count, 1, self.block)[:2], self.block, self.stream](
-            logits, probabilities, log_totals, labels, self.grad_logits, losses, hits
-        )
+        probabilities, self.grad_logits = self._probabilities(count, CLASSES), self._grad_logits(count, CLASSES)
+        blocks, block = -(-count // IMAGES_PER_BLOCK), (LANES, IMAGES_PER_BLOCK)
+        softmax_cross_entropy[blocks, block, self.stream](logits, labels, probabilities, self.grad_logits, losses, hits)
         return probabilities
 
     def backward(self):  # -> NxK
@@ -233,4 +219,6 @@ class SoftmaxGPU:
     def update(self, step):
         """Step down the summed gradient; step is the learning rate over the number of images."""
         blocks = grid(self.weights.shape[1] + 1, CLASSES, 1, self.block)[:2]
-        dense_update[blocks, self.block, self.stream](self.inputs, self.grad_logits, np.float32(step), self.weights, self.biases)
+        dense_update[blocks, self.block, self.stream](
+            self.inputs, self.grad_logits, np.float32(step), self.weights, self.biases
+        )

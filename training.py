@@ -5,6 +5,7 @@ The options are the same for all of them; the GPU adds --block and --device.
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 import mnist_data
+from augment import draw_warps, normalise_images, training_set, warp_images
 from errors import Parser, UserError, number
 from network import ACTIVATIONS, LEARNING_RATE
 
@@ -24,11 +26,12 @@ def training_parser(description, images=60_000):
     """The options of a training script; images: how many to train on unless told."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     whole = number(int, 1, "a whole number from 1")
+    in_set = number(int, 1, "a whole number from 1 to 60000", 60_000)
     from_zero = number(int, 0, "a whole number from 0")
     percent = number(float, 0, "a percentage", 100)
     add = parser.add_argument
     add("--epoch", "--epochs", dest="epochs", type=from_zero, default=3, metavar="N", help="default: %(default)s")
-    add("--images", type=whole, default=images, metavar="N", help="train on the first N (default: %(default)s)")
+    add("--images", type=in_set, default=images, metavar="N", help="train on the first N (default: %(default)s)")
     add("--batch-size", type=whole, default=64, metavar="N", help="default: %(default)s; 1 is training image by image")
     rate = number(float, 0, "a number from 0")
     add("--learning-rate", type=rate, default=LEARNING_RATE, metavar="RATE", help="default: %(default)s")
@@ -36,6 +39,7 @@ def training_parser(description, images=60_000):
     add("--filters", type=filters, metavar="N", help="default: 8")
     add("--activation", choices=ACTIVATIONS, help="default: none, the network of the articles")
     add("--seed", type=from_zero, metavar="N", help="of the start and the order (default: 0)")
+    add("--augment", action="store_true", help="train for photos: normalised, varied and warped digits (augment.py)")
     add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help="where to (default: %(default)s)")
     add("--load", type=Path, metavar="PATH", help="go on from this model instead of from a new start")
     add("--target-accuracy", type=percent, metavar="PERCENT", help="exit with status 1 when the test set misses it")
@@ -108,14 +112,15 @@ def train_script(engine, args, test_images=10_000, **options):
     """
     network = make_network(engine, args, **options)
     check_save(args.save)
-    data = mnist_data.load()
     accuracy = None
+    train_set, test_set = load_sets(network, args, test_images)
     try:
-        train(network, data.train_images[: args.images], data.train_labels[: args.images], args)
-        accuracy = test(network, data.test_images[:test_images], data.test_labels[:test_images])
+        with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges is told of in one line
+            train(network, *train_set, args)
+            accuracy = test(network, *test_set)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-    recipe = {name: getattr(args, name) for name in ("epochs", "images", "batch_size", "learning_rate")}
+    recipe = {name: getattr(args, name) for name in ("epochs", "images", "batch_size", "learning_rate", "augment")}
     network.save(args.save, engine=engine.__name__, recipe=recipe, test_accuracy=accuracy)
     print(f"{args.save}: saved what was learned")
     if accuracy is None:
@@ -124,6 +129,17 @@ def train_script(engine, args, test_images=10_000, **options):
         print(f"the test accuracy {accuracy:.2%} misses the target of {args.target_accuracy:g} %", file=sys.stderr)
         return 1
     return 0
+
+
+def load_sets(network, args, test_images):
+    """(images, labels) to train on and (images, labels) to test with; with --augment as `augment.py` makes them."""
+    data = mnist_data.load()
+    train_set = data.train_images[: args.images], data.train_labels[: args.images]
+    test_set = data.test_images[:test_images], data.test_labels[:test_images]
+    if args.augment:
+        train_set = training_set(*train_set, network.seed)
+        test_set = normalise_images(test_set[0]), test_set[1]
+    return train_set, test_set
 
 
 def train(network, images, labels, args):
@@ -137,19 +153,41 @@ def train(network, images, labels, args):
                 f"{epoch.seconds:.3f} s, {len(images) / epoch.seconds:,.0f} images/s"
             )
 
-        network.fit(images, labels, args.epochs, args.batch_size, args.learning_rate, progress, after_epoch)
+        options = augmentation(network.seed, args.epochs) if args.augment else {}
+        network.fit(images, labels, args.epochs, args.batch_size, args.learning_rate, progress, after_epoch, **options)
+
+
+def augmentation(seed, epochs):
+    """What `Network.fit` takes for training with --augment: new warps in every epoch, a learning rate that decays."""
+
+    def augment(images, epoch):
+        return warp_images(images, draw_warps(len(images), seed, epoch))
+
+    def schedule(done):
+        """From 1 to 0 along half a cosine, taken in the middle of each epoch."""
+        return 0.5 + 0.5 * math.cos(math.pi * (done + 0.5) / epochs)
+
+    return {"augment": augment, "schedule": schedule}
 
 
 def test(network, images, labels):
     """Read the test images with a bar, print loss and accuracy; returns the accuracy, 0..1."""
     with Bar("testing", len(images)) as bar:
         loss, accuracy = network.evaluate(images, labels, bar)
+    if not math.isfinite(loss):
+        raise UserError("the loss on the test set is not finite: the learning rate is too high here, try a lower one")
     print(f"test: loss {loss:.4f}, accuracy {accuracy:.2%} on {len(images):,} images")
     return accuracy
 
 
 def check_save(path):
     """UserError before hours of training when the model could not be saved there afterwards."""
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        reason = "it is a folder" if path.is_dir() else "its folder is missing or may not be written to"
+    reason = None
+    if path.is_dir():
+        reason = "it is a folder"
+    elif path.exists() and not path.is_file():
+        reason = "it is no ordinary file"
+    elif not os.access(path.parent, os.W_OK):
+        reason = "its folder is missing or may not be written to"
+    if reason:
         raise UserError(f"{path}: the model cannot be saved there: {reason}")

@@ -33,8 +33,7 @@ def signatures():
         "pool_gpu": {"maxpool2_forward": (four, four), "maxpool2_backward": (four, four, four)},
         "softmax_gpu": {
             "dense_forward": (two, two, one, two),
-            "softmax": (two, two, one),
-            "cross_entropy": (two, two, one, int32[::1], two, float64[::1], int32[::1]),
+            "softmax_cross_entropy": (two, int32[::1], two, two, float64[::1], int32[::1]),
             "dense_backward": (two, two, two),
             "dense_update": (two, two, float32, two, one),
         },
@@ -56,7 +55,7 @@ def epoch_signatures():
 
 
 # Sums over a whole epoch are kept in float64; everything else is float32, and a stray literal would show as .f64.
-USES_FLOAT64 = {"cross_entropy", "learn_epoch"}
+USES_FLOAT64 = {"softmax_cross_entropy", "learn_epoch"}
 
 
 def compile_all():

@@ -1,0 +1,266 @@
+"""More ways to write a digit than MNIST knows: what `--augment` trains on, so that the network reads real photos.
+
+    images, labels = training_set(mnist.train_images, mnist.train_labels, seed)      once
+    warped = warp_images(images, draw_warps(len(images), seed, epoch))               for every epoch
+
+Two things are missing in MNIST. Its writers were American, so ones with a flag, barred sevens and nines on a hook
+hardly occur: `training_set` adds drawn variants of such digits. And every writer slants, bends and presses differently:
+`warp_images` gives each image another look in every epoch.
+
+Every image goes through `segment.normalise`, as the digits of a photo do, so that the network meets in a photo what it
+was trained on.
+"""
+
+import contextlib
+import math
+import multiprocessing
+import signal
+from concurrent.futures import ProcessPoolExecutor
+
+import cv2
+import numba
+import numpy as np
+from numba import float32, njit, prange
+from tqdm import tqdm
+
+from network import IMAGE_SIZE
+from segment import normalise
+
+MIDDLE = np.float32((IMAGE_SIZE - 1) / 2)
+CHUNK = 500  # images that a process normalises at a time
+
+# What is drawn for an image in an epoch: uniformly from these ranges. All zeros leave the image as it is.
+WARP_RANGES = {
+    "angle": (-math.radians(10), math.radians(10)),  # radians, clockwise
+    "log_width": (-0.15, 0.15),  # e to the power of these is the scale
+    "log_height": (-0.15, 0.15),
+    "shear": (-0.2, 0.2),  # columns per row
+    "shift_x": (-1.5, 1.5),  # pixels, to the right
+    "shift_y": (-1.5, 1.5),  # pixels, downwards
+    "uneven_x": (-0.02, 0.02),  # 1/pixel: one side wider than the other
+    "uneven_y": (-0.02, 0.02),
+    "wave_x": (0, 1.2),  # pixels to and fro along a wave ...
+    "wave_y": (0, 1.2),
+    "frequency_x": (0.15, 0.35),  # ... of so many radians per pixel ...
+    "frequency_y": (0.15, 0.35),
+    "phase_x": (0, 2 * math.pi),  # ... that begins here, in radians
+    "phase_y": (0, 2 * math.pi),
+    "pressure": (-0.3, 0.3),  # above 0: grey edges darken, strokes get wider
+}
+WARP = np.dtype([(name, np.float32) for name in WARP_RANGES])
+
+# Random streams of one seed, apart from each other and from `network.epoch_order`.
+VARIANT_STREAM, WARP_STREAM = 1, 2
+
+
+# -- once: the training set -------------------------------------------------------------------------------------------
+
+
+def training_set(images, labels, seed):
+    """The set as the network is to learn it: normalised images, then normalised variants of some of them.
+
+    images (N, 28, 28) uint8 and labels (N,) -> (M, 28, 28) uint8 and (M,), M about 4/3 N. Shows a progress bar.
+    """
+    indices = np.arange(len(images))
+    chunks = [(images[part], labels[part], part, seed) for part in _parts(indices)]
+    normal, variants, variant_labels = zip(*_in_processes(_normal_and_variants, chunks, len(images)), strict=True)
+    return np.concatenate(normal + variants), np.concatenate((labels, *variant_labels))
+
+
+def normalise_images(images):
+    """(N, 28, 28) uint8 images, each through `segment.normalise`. Shows a progress bar."""
+    return np.concatenate(list(_in_processes(_normalise_all, [(part,) for part in _parts(images)], len(images))))
+
+
+def _parts(array):
+    return [array[first : first + CHUNK] for first in range(0, len(array), CHUNK)]
+
+
+def _in_processes(function, chunks, total):
+    """The results of function(*chunk) in the order of the chunks, computed on all cores, with a bar of images."""
+    processes = min(numba.get_num_threads(), len(chunks))
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(desc="normalising", total=total, unit=" images", unit_scale=True, dynamic_ncols=True)
+        )
+        in_order = map
+        if processes > 1:  # a single chunk is done before a process has started
+            spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
+            in_order = stack.enter_context(ProcessPoolExecutor(processes, spawn, _start_process)).map
+        for chunk, result in zip(chunks, in_order(function, *zip(*chunks, strict=True)), strict=True):
+            bar.update(len(chunk[0]))
+            yield result
+
+
+def _start_process():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which sends nothing more
+    cv2.setNumThreads(1)  # there is a process for every core
+
+
+def _normalise_all(images):
+    return np.array([normalise(image) for image in images], np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+
+
+def _normal_and_variants(images, labels, indices, seed):
+    """Normalised images (n, 28, 28), normalised variants (m, 28, 28) and their labels (m,); indices: in the set."""
+    variants = []
+    variant_labels = []
+    for image, label, index in zip(images, labels, indices, strict=True):
+        for variant in draw_variants(image, label, np.random.default_rng([seed, index, VARIANT_STREAM])):
+            variants.append(variant)
+            variant_labels.append(label)
+    return _normalise_all(images), _normalise_all(variants), np.array(variant_labels, labels.dtype)
+
+
+# -- variants: other ways to write a digit ----------------------------------------------------------------------------
+#
+# Each takes a digit as a uint8 image with room around it, and a generator, and returns the digit written differently.
+
+ROOM = 8  # pixels around an MNIST image for what is drawn onto its digit
+
+
+def draw_variants(image, label, random):
+    """The variants that fall to an MNIST image (28, 28) uint8 of this label: a list of uint8 images, often empty."""
+    padded = np.pad(image, ROOM)
+    if not (padded > 127).any():
+        return []
+    return [
+        draw(padded, random)
+        for digits, probability, draw in VARIANTS
+        if label in digits and random.random() < probability
+    ]
+
+
+def add_flag(image, random):
+    """A 1 with a stroke from its top down to the left; a quarter of them also stand on a foot."""
+    rows, columns, height = _extent(image)
+    top, bottom = rows.min(), rows.max()
+    x, y = columns[rows <= top + 1].mean(), top + 0.5
+    angle = math.radians(random.uniform(25, 70))  # from straight down
+    length = height * random.uniform(0.25, 0.9)
+    thickness = int(random.integers(1, 3))
+    image = _draw(image, [(x, y), (x - math.sin(angle) * length, y + math.cos(angle) * length)], thickness)
+    if random.random() < 0.25:
+        x, half = columns[rows >= bottom - 1].mean(), height * random.uniform(0.15, 0.35)
+        image = _draw(image, [(x - half, bottom), (x + half, bottom)], thickness)
+    return image
+
+
+def add_bar(image, random):
+    """A 7 with a bar through its stem."""
+    rows, columns, height = _extent(image)
+    y = rows.min() + height * random.uniform(0.4, 0.65)
+    stem = columns[abs(rows - y) <= 1]
+    if len(stem) == 0:
+        return image
+    x, half = stem.mean(), height * random.uniform(0.15, 0.3)
+    rise = random.uniform(-0.15, 0.25) * half
+    return _draw(image, [(x - half, y + rise), (x + half, y - rise)], int(random.integers(1, 3)))
+
+
+def add_hook(image, random):
+    """A 9 whose stem goes on in an arc to the left."""
+    rows, columns, height = _extent(image)
+    bottom = rows.max()
+    x, radius = columns[rows >= bottom - 1].mean(), height * random.uniform(0.12, 0.4)
+    angles = np.radians(np.linspace(0, random.uniform(60, 170), 12))
+    arc = np.stack([x + radius * (np.cos(angles) - 1), bottom - 0.5 + radius * np.sin(angles)], axis=1)
+    return _draw(image, arc, int(random.integers(1, 3)))
+
+
+def stretch_top(image, random):
+    """A 6 with a long neck."""
+    above, below, factor = _cut(image, random)
+    return np.vstack([_stretch(above, factor), below])
+
+
+def stretch_bottom(image, random):
+    """A digit on a long stem."""
+    above, below, factor = _cut(image, random)
+    return np.vstack([above, _stretch(below, factor)])
+
+
+VARIANTS = (  # of which digits, how often, which variant
+    ((1,), 0.9, add_flag),
+    ((9,), 0.6, add_hook),
+    ((1, 4, 7, 9), 0.25, stretch_bottom),
+    ((6,), 0.25, stretch_top),
+    ((7,), 0.4, add_bar),
+)
+
+
+def _extent(image):
+    """The rows and the columns of the ink, one of each for every pixel of it, and the ink's height in pixels."""
+    rows, columns = np.nonzero(image > 127)
+    return rows, columns, rows.max() - rows.min() + 1
+
+
+def _draw(image, points, thickness):
+    """The image with a smooth line through these points (x, y), so many pixels thick."""
+    stroke = np.zeros_like(image)
+    sixteenths = np.round(np.asarray(points) * 16).astype(np.int32)  # cv2 takes whole numbers, of 2**-shift pixels
+    cv2.polylines(stroke, [sixteenths], False, 255, thickness, cv2.LINE_AA, shift=4)
+    return np.maximum(image, stroke)
+
+
+def _cut(image, random):
+    """The image above and below a cut near the middle of its ink, and by what factor to stretch one of them."""
+    rows, _, height = _extent(image)
+    cut = round(rows.min() + (height - 1) * random.uniform(0.4, 0.6))
+    return image[:cut], image[cut:], random.uniform(1.2, 2.0)
+
+
+def _stretch(image, factor):
+    return cv2.resize(image, (image.shape[1], int(len(image) * factor)))
+
+
+# -- every epoch: the warp --------------------------------------------------------------------------------------------
+
+
+def draw_warps(count, seed, epoch):
+    """The warps of `count` images in this epoch: (count,) of dtype WARP, the same for the same seed and epoch."""
+    random = np.random.default_rng([seed, epoch, WARP_STREAM])
+    warps = np.empty(count, WARP)
+    for name, (low, high) in WARP_RANGES.items():
+        warps[name] = random.uniform(low, high, count)
+    return warps
+
+
+@njit(parallel=True, cache=True)
+def warp_images(images, warps):
+    """Each image under its own warp: (N, 28, 28) uint8 and (N,) of dtype WARP -> (N, 28, 28) uint8."""
+    warped = np.empty_like(images)
+    for n in prange(len(images)):
+        warp_image(images[n], warps[n], warped[n])
+    return warped
+
+
+@njit(cache=True)
+def warp_image(image, warp, warped):
+    """Fill warped (28, 28) uint8: each of its pixels takes the ink from where the warp, undone, leads to."""
+    cosine, sine = math.cos(warp.angle), math.sin(warp.angle)
+    width, height = math.exp(warp.log_width), math.exp(warp.log_height)
+    for row in range(IMAGE_SIZE):
+        for column in range(IMAGE_SIZE):
+            x, y = column - MIDDLE - warp.shift_x, row - MIDDLE - warp.shift_y
+            u, v = (cosine * x + sine * y) / width, (cosine * y - sine * x) / height
+            u += warp.shear * v
+            u += warp.uneven_x * u * u
+            v += warp.uneven_y * v * v
+            from_x = u + warp.wave_x * math.sin(warp.frequency_x * v + warp.phase_x)
+            from_y = v + warp.wave_y * math.sin(warp.frequency_y * u + warp.phase_y)
+            ink = sample(image, from_x + MIDDLE, from_y + MIDDLE) / float32(255)
+            ink += warp.pressure * float32(4) * ink * (float32(1) - ink)  # moves greys most; paper and ink stay
+            warped[row, column] = np.uint8(min(max(ink, float32(0)), float32(1)) * float32(255) + float32(0.5))
+
+
+@njit(cache=True)
+def sample(image, x, y):
+    """The image (28, 28) uint8 between its pixels, by bilinear interpolation, 0..255; 0 outside."""
+    left, top = int(math.floor(x)), int(math.floor(y))
+    total = float32(0)
+    for row in range(max(top, 0), min(top + 2, IMAGE_SIZE)):
+        for column in range(max(left, 0), min(left + 2, IMAGE_SIZE)):
+            weight = (float32(1) - abs(x - float32(column))) * (float32(1) - abs(y - float32(row)))
+            total += weight * float32(image[row, column])
+    return total

@@ -1,0 +1,266 @@
+"""cnn_cpu.py, cnn_jit.py and cnn_gpu.py as a user runs them: each in a process of its own, on a few images."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import HAS_GPU, ROOT
+
+from cnn_jit import CNNJit
+from errors import run
+from network import read_model
+
+SCRIPTS = ["cnn_cpu.py", "cnn_jit.py", "cnn_gpu.py"]
+IMAGES, BATCH_SIZE = 40, 16
+FEW = ("--images", IMAGES, "--batch-size", BATCH_SIZE)
+NETWORK = ("--filters", 2, "--activation", "relu", "--seed", 3)
+EPOCH_LINE = r"^epoch (\d+): loss \d\.\d{4}, accuracy \d+\.\d\d%, \d+\.\d{3} s, [\d,]+ images/s$"
+TEST_LINE = r"^test: loss \d+\.\d{4}, accuracy (\d+\.\d\d)% on 10?,000 images$"
+needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="no CUDA GPU here")
+needs_no_gpu = pytest.mark.skipif(HAS_GPU, reason="here is a CUDA GPU, so nothing falls back")
+
+
+@pytest.fixture(scope="module", params=SCRIPTS)
+def trained(request, script, tmp_path_factory):
+    """One epoch with each of the scripts: its name, the model file, and what it printed."""
+    model = tmp_path_factory.mktemp("trained") / "model.npz"
+    out, err, status = script(request.param, "--epoch", 1, *FEW, *NETWORK, "--save", model)
+    assert status == 0, err
+    return SimpleNamespace(script=request.param, model=model, out=out, err=err)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    """A new network in a file, to be loaded."""
+    path = tmp_path_factory.mktemp("model") / "new.npz"
+    CNNJit(2, "relu", 3).save(path)
+    return path
+
+
+@pytest.fixture
+def refused(script):
+    """A function that runs a script which must refuse: status 2 and one line, which it returns."""
+
+    def run_refused(name, *options):
+        out, err, status = script(name, *options)
+        assert status == 2, out + err
+        (line,) = err.splitlines()
+        assert line.startswith(f"{name}: error: ")
+        assert not re.search(EPOCH_LINE, out, re.M), "it trained before it complained"
+        return line
+
+    return run_refused
+
+
+def check_model(path, epochs, mnist):
+    """The model file must hold what `epochs` epochs teach a network, whichever script trained it. Returns its meta."""
+    parameters, meta = read_model(path)
+    assert (meta["epochs_trained"], meta["activation"], meta["seed"]) == (epochs, "relu", 3)
+    wanted = CNNJit(2, "relu", 3)
+    wanted.fit(mnist.train_images[:IMAGES], mnist.train_labels[:IMAGES], epochs, BATCH_SIZE)
+    for found, array in zip(parameters, wanted.parameters, strict=True):
+        np.testing.assert_allclose(found, array, rtol=1e-4, atol=1e-5)
+    return meta
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_prints_a_line_for_the_epoch_and_the_test(trained):
+    assert re.findall(EPOCH_LINE, trained.out, re.M) == ["1"]
+    (accuracy,) = re.findall(TEST_LINE, trained.out, re.M)
+    assert f"{100 * read_model(trained.model)[1]['test_accuracy']:.2f}" == accuracy
+    assert trained.out.splitlines()[-1] == f"{trained.model}: saved what was learned"
+
+
+def test_the_bars_are_on_stderr_alone(trained):
+    for name in ("training", "testing"):
+        assert re.search(rf"^{name}: 100%\|.*images/s", trained.err, re.M)
+        assert f"{name}: " not in trained.out
+    assert re.search(r"^training: 100%.* loss \d\.\d{4}, accuracy \d+\.\d\d%", trained.err, re.M)
+
+
+def test_the_model_is_what_an_epoch_teaches(trained, mnist):
+    meta = check_model(trained.model, 1, mnist)
+    recipe = meta["recipe"]
+    assert (recipe["epochs"], recipe["images"], recipe["batch_size"]) == (1, IMAGES, BATCH_SIZE)
+
+
+def test_load_goes_on_where_the_model_stopped(trained, script, mnist, tmp_path):
+    """Also: --epochs is --epoch, and what --load says of the network may be said again."""
+    model = tmp_path / "further.npz"
+    out, err, status = script(trained.script, "--epochs", 1, *FEW, *NETWORK, "--load", trained.model, "--save", model)
+    assert status == 0, err
+    assert re.findall(EPOCH_LINE, out, re.M) == ["2"]
+    check_model(model, 2, mnist)
+
+
+def test_epoch_0_tests_and_saves_the_start(script, mnist, tmp_path):
+    out, err, status = script("cnn_jit.py", "--epoch", 0, *NETWORK, "--save", tmp_path / "model.npz")
+    assert status == 0, err
+    assert not re.search(EPOCH_LINE, out, re.M) and re.search(TEST_LINE, out, re.M)
+    check_model(tmp_path / "model.npz", 0, mnist)
+
+
+@pytest.mark.parametrize(("target", "wanted"), [(1, 0), (99, 1)])
+def test_target_accuracy_is_the_exit_status(script, model_file, tmp_path, target, wanted):
+    options = "--epoch", 1, *FEW, "--load", model_file, "--save", tmp_path / "model.npz", "--target-accuracy", target
+    _, err, status = script("cnn_jit.py", *options)
+    assert status == wanted
+    assert ("misses the target of 99 %" in err.splitlines()[-1]) == (wanted == 1)
+    assert (tmp_path / "model.npz").exists()
+
+
+def test_saves_model_npz_where_it_is_run(script, tmp_path):
+    _, err, status = script("cnn_jit.py", "--epoch", 0, cwd=tmp_path)
+    assert status == 0, err
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+# -- which device -----------------------------------------------------------------------------------------------------
+
+
+def test_device_cpu_never_asks_for_a_gpu(script, mnist, tmp_path):
+    options = "--device", "cpu", "--epoch", 1, *FEW, *NETWORK, "--save", tmp_path / "model.npz"
+    _, err, status = script("cnn_gpu.py", *options)
+    assert status == 0 and "GPU" not in err, err
+    check_model(tmp_path / "model.npz", 1, mnist)
+
+
+@needs_no_gpu
+def test_device_auto_without_a_gpu_says_so_in_one_line_and_trains_on_the_cpu(trained):
+    lines = [line for line in trained.err.splitlines() if "GPU" in line]
+    if trained.script != "cnn_gpu.py":
+        assert lines == []
+        return
+    (line,) = lines
+    assert line.startswith("using the CPU, since no GPU can be used here: ") and len(line) > 60
+
+
+@needs_no_gpu
+def test_device_cuda_without_a_gpu_is_refused_with_the_reason(refused):
+    line = refused("cnn_gpu.py", "--device", "cuda")
+    assert re.search(r"--device cuda: no GPU can be used here: \w{4}", line)
+
+
+@needs_gpu
+@pytest.mark.parametrize("path", ["naive", "layers", "graph", "epoch"])
+def test_device_cuda_trains_on_the_gpu(script, mnist, tmp_path, path):
+    options = "--device", "cuda", "--path", path, "--epoch", 1, *FEW, *NETWORK, "--save", tmp_path / "model.npz"
+    _, err, status = script("cnn_gpu.py", *options)
+    assert status == 0 and "using the CPU" not in err, err
+    check_model(tmp_path / "model.npz", 1, mnist)
+
+
+# -- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("cnn_cpu.py", ["--images", "0"], "'0' is not a whole number from 1"),
+        ("cnn_cpu.py", ["--batch-size", "0"], "'0' is not a whole number from 1"),
+        ("cnn_cpu.py", ["--epoch", "-1"], "'-1' is not a whole number from 0"),
+        ("cnn_cpu.py", ["--epoch"], "--epoch"),
+        ("cnn_cpu.py", ["--filters", "0"], "'0' is not a whole number from 1 to 1024"),
+        ("cnn_cpu.py", ["--learning-rate", "nan"], "'nan' is not a number from 0"),
+        ("cnn_cpu.py", ["--learning-rate", "-1"], "'-1' is not a number from 0"),
+        ("cnn_cpu.py", ["--learning-rate", "inf"], "'inf' is not a number from 0"),
+        ("cnn_cpu.py", ["--target-accuracy", "101"], "'101' is not a percentage"),
+        ("cnn_cpu.py", ["--activation", "tanh"], "'tanh'"),
+        ("cnn_jit.py", ["--device", "cuda"], "--device"),  # only cnn_gpu.py has the choice
+        ("cnn_jit.py", ["digits.jpg"], "digits.jpg"),
+        ("cnn_gpu.py", ["--block", "64x64"], "4096 threads"),
+        ("cnn_gpu.py", ["--block", "0x3"], "0x3"),
+        ("cnn_gpu.py", ["--block", "foo"], "'foo' is not a block such as 16x16"),
+        ("cnn_gpu.py", ["--device", "tpu"], "'tpu'"),
+        ("cnn_gpu.py", ["--path", "shortest"], "'shortest'"),
+    ],
+)
+def test_an_option_out_of_place_is_one_line(refused, name, options, reason):
+    line = refused(name, *options)
+    assert reason in line and (len(options) == 1 or options[0] in line) and "--help" in line
+
+
+@pytest.mark.parametrize(
+    ("option", "path", "reason"),
+    [
+        ("--load", "text.npz", "not a model file"),
+        ("--load", "missing.npz", "No such file"),
+        ("--load", ".", "cannot be read"),
+        ("--save", "missing/model.npz", "its folder is missing"),
+        ("--save", ".", "it is a folder"),
+    ],
+)
+def test_a_file_that_will_not_do_is_one_line_that_names_it(refused, tmp_path, option, path, reason):
+    (tmp_path / "text.npz").write_text("hello")
+    line = refused("cnn_jit.py", option, tmp_path / path)
+    assert str(tmp_path / path) in line and reason in line
+
+
+@pytest.mark.parametrize(
+    ("option", "asked", "has"), [("--filters", 3, 2), ("--activation", "none", "relu"), ("--seed", 4, 3)]
+)
+def test_an_option_that_the_loaded_model_contradicts_is_one_line(refused, model_file, option, asked, has):
+    line = refused("cnn_jit.py", "--load", model_file, option, asked)
+    assert f"{option} {has}, not {asked}" in line and str(model_file) in line
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("batch_size", [8, IMAGES], ids=["many steps", "one step"])
+def test_a_learning_rate_that_diverges_is_one_line_and_saves_nothing(script, tmp_path, name, batch_size):
+    """After one step only the weights are broken, not yet the loss: that must not be saved either."""
+    model = tmp_path / "model.npz"
+    model.write_text("what was here before")
+    options = "--epoch", 1, "--images", IMAGES, "--batch-size", batch_size, "--learning-rate", "1e38", "--save", model
+    _, err, status = script(name, *options)
+    assert status == 2, err
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(("training:", "testing:"))]
+    assert len(lines) == 1 + ("using the CPU" in err), err
+    assert lines[-1].startswith(f"{name}: error: ") and "learning rate" in lines[-1] and "try" in lines[-1]
+    assert model.read_text() == "what was here before"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+# -- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_ctrl_c_saves_what_was_learned(name, tmp_path, monkeypatch):
+    """Pressed once the bar has moved five times: by then at least one batch of four images is learned."""
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    model, printed = tmp_path / "model.npz", tmp_path / "stderr.txt"
+    command = [sys.executable, ROOT / name, "--epoch", 10**6, *FEW, "--batch-size", 4, *NETWORK, "--save", model]
+    with printed.open("w") as stderr:
+        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=stderr, text=True)
+        try:
+            deadline = time.monotonic() + 120
+            while printed.read_text().count("loss") < 5 and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    err = printed.read_text()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err and err.splitlines()[-1] == "interrupted"
+    assert out.splitlines()[-1] == f"{model}: saved what was learned"
+    parameters, meta = read_model(model)
+    assert meta["test_accuracy"] is None
+    assert np.abs(parameters.weights - CNNJit(2, "relu", 3).parameters.weights).max() > 1e-4, "nothing was learned"
+
+
+def test_ctrl_c_before_training_leaves_without_a_traceback(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(BaseException) as left:  # a KeyboardInterrupt that got away would end all the tests
+        run(interrupted)
+    assert getattr(left.value, "code", None) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1
