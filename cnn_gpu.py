@@ -106,6 +106,7 @@ class CNNGPU(Network):
         self.conv = Conv3x3GPU(filters, filter_biases, self.activation, self.block)  # Nx28x28 -> Nx26x26xF
         self.pool = MaxPool2GPU(self.block)  # Nx26x26xF -> Nx13x13xF
         self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> Nx10
+        self._views = {}
 
     @property
     def device_parameters(self):
@@ -240,12 +241,18 @@ class CNNGPU(Network):
             data.images, data.labels, data.order, np.int32(first), data.position, *batch
         )
         images, labels = batch
-        pooled = self.pool.forward(self.conv.forward(images))
-        self.softmax.forward(flatten(pooled), labels, *sums)
-        grad_pooled = self.softmax.backward()
-        self.conv.backward(self.pool.backward(grad_pooled.reshape(pooled.shape)))
+        pooled = self.pool.forward(self.conv.forward(images))  # Nx28x28 -> Nx26x26xF -> Nx13x13xF
+        self.softmax.forward(self._view(pooled, count, pooled.size // count), labels, *sums)
+        grad_pooled = self._view(self.softmax.backward(), *pooled.shape)
+        self.conv.backward(self.pool.backward(grad_pooled))
         self.conv.update(learning_rate / count)
         self.softmax.update(learning_rate / count)
+
+    def _view(self, array, *shape):
+        """array.reshape(shape), made once: the layers reuse their arrays, and a new view costs as much as a launch."""
+        if shape not in self._views:
+            self._views[shape] = array.reshape(*shape)
+        return self._views[shape]
 
     def read(self, device_images):
         """(logits, probabilities) of uint8 device images (N, 784), in one launch: device arrays, see `Reader.read`."""
@@ -264,11 +271,6 @@ def read_sums(sums):
     """(summed loss, number read right) from the device arrays of losses and hits; waits for the GPU."""
     losses, hits = (array.copy_to_host() for array in sums)
     return float(losses.sum()), int(hits.sum())
-
-
-def flatten(pooled):  # Nx13x13xF -> Nx(13*13*F)
-    """The same device array with one row of numbers per image."""
-    return pooled.reshape(pooled.shape[0], pooled.size // pooled.shape[0])
 
 
 def main(argv=None):

@@ -9,6 +9,7 @@ import pytest
 import augment
 from augment import WARP, draw_variants, draw_warps, normalise_images, training_set, warp_images
 from cnn_jit import CNNJit
+from errors import run
 from network import epoch_order, read_model
 from segment import normalise
 from training import augmentation, train_script, training_parser
@@ -234,5 +235,7 @@ def test_ctrl_c_while_normalising_leaves_the_model_file_alone(tmp_path, monkeypa
     monkeypatch.setattr(augment, "normalise", interrupted)
     model = tmp_path / "model.npz"
     args = training_parser("").parse_args(["--augment", "--images", "10", "--save", str(model)])
-    assert train_script(CNNJit, args) == 130
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: train_script(CNNJit, args))
+    assert ended.value.code == 130
     assert not model.exists() and "interrupted" in capsys.readouterr().err
