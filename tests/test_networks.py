@@ -270,3 +270,13 @@ def test_saving_never_leaves_half_a_file(tmp_path, monkeypatch):
         CNN(2).save(tmp_path / "model.npz")
     assert (tmp_path / "model.npz").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_a_model_that_is_not_finite_is_not_saved_over_a_good_one(tmp_path):
+    network = CNN(1)
+    network.save(tmp_path / "model.npz")
+    before = (tmp_path / "model.npz").read_bytes()
+    network.softmax.weights[0, 0] = np.nan
+    with pytest.raises(UserError, match="not finite"):
+        network.save(tmp_path / "model.npz")
+    assert (tmp_path / "model.npz").read_bytes() == before
