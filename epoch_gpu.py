@@ -15,11 +15,13 @@ Only activations travel between the blocks, 13*13*F numbers for each image, neve
 as many. Nobody adds to a number that another block adds to, so no atomics: the same seed gives the same bits.
 
 What keeps it short:
-  - A thread belongs to one filter and keeps its nine numbers in registers; pooling, ReLU and the thread's share of the
-    ten logits follow in registers too.
+  - A thread belongs to two filters, so that each pixel it loads serves both, and keeps their numbers in registers;
+    pooling, ReLU and the thread's share of the ten logits follow in registers too.
   - The next image is on its way from memory while the present one is learned (`fetch`, `store`): images do not depend
     on the weights, so even the first image of the next step can be.
   - Sums over a block go through shared memory in two wide steps (`sum_columns`) rather than one halving at a time.
+  - Loads that do not depend on each other are asked for together, none behind a condition (`sum_batch`).
+  - The compiler is told which indices are never negative (`index`), or it checks each one.
 
 A cooperative launch (all blocks at once on the GPU, or the barrier would wait forever) needs a driver that allows it:
 `epoch_problem` says whether this one does.
