@@ -4,75 +4,101 @@
 
 Two loops run in parallel in every step. First each image of the batch is learned by one thread, which leaves its
 activations, its gradient at the logits and its gradient of the filters (`learn_image`). Then each thread takes a share
-of the weights and sums the batch's gradient for it (`update_weights`). No two threads ever add to the same number, so
-the result depends neither on their speed nor on how many there are.
+of the filters, and sums the batch's gradient for them and for the weights on their outputs (`update_filter`). No two
+threads ever add to the same number, so the result depends neither on their speed nor on how many there are.
 
-Inner loops run over filters or weights that lie side by side in memory, so that the compiler can do eight or sixteen at
-once; for that the filters are held as (9, F) and the weights as (10, K).
+The vector units of a CPU do eight or sixteen multiplications at once, of numbers that lie side by side in memory. So
+the innermost loops run over the 169 windows of the pooling: `split_columns` lays out the pixels so that what two
+neighbouring windows see at one place of theirs lies side by side, and each filter has its activations and weights
+together: pooled (F, 169), weights (10, F, 169).
 """
 
 import math
 
 import numba
 import numpy as np
-from numba import float32, njit, prange
+from numba import float32, int32, njit, prange
 
 from errors import run
 from network import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE, Network, Parameters
 from training import train_script, training_parser
 
 # Sums may be reordered and multiplications fused with additions, which vector units need; NaN and infinity keep their
-# meaning, so that a training that diverges is noticed.
-FAST = {"contract", "reassoc", "nsz", "arcp"}
-SHARE = 169  # weights of a class that a thread updates at a time: 10 x 169 sums stay in the fastest cache
+# meaning, so that a training that diverges is noticed. With NumPy's error model no division checks for zero first.
+OPTIONS = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy", "cache": True}
+WINDOWS = POOLED_SIZE * POOLED_SIZE  # 2x2 windows of the pooling
 
 
-@njit(fastmath=FAST, cache=True)
-def forward_image(image, taps, filter_biases, relu, pixels, pooled, winners):
-    """image (28, 28) uint8 -> pixels (28, 28), pooled (K,) and winners (K,), each window's first maximum, 0..3."""
-    for row in range(IMAGE_SIZE):
-        for column in range(IMAGE_SIZE):
-            pixels[row, column] = float32(image[row, column]) / float32(255) - float32(0.5)
-    filters = taps.shape[1]
-    for row in range(POOLED_SIZE):
-        for column in range(POOLED_SIZE):
-            patch = pixels[2 * row : 2 * row + 4, 2 * column : 2 * column + 4]  # all that a 2x2 window's filters see
-            start = (row * POOLED_SIZE + column) * filters
-            out, won = pooled[start : start + filters], winners[start : start + filters]
-            for f in range(filters):
-                largest = convolve(patch, taps, f, 0)
-                winner = np.int32(0)
-                for place in range(1, 4):
-                    total = convolve(patch, taps, f, place)
-                    if total > largest:
-                        largest = total
-                        winner = np.int32(place)
-                if relu:
-                    largest = max(largest + filter_biases[f], float32(0))
-                out[f] = largest
-                won[f] = winner
+@njit(**OPTIONS)
+def split_columns(image, columns):
+    """image (28, 28) uint8 -> columns (2, 4, 14 * 13): every second row from 0 or 1, every second column from 0..3.
+
+    A 2x2 window and the 3x3 filters at its four places see a patch of 4x4 pixels, two rows and columns further for the
+    next window. Pixel (row, column) of all the patches is columns[row % 2, column] from 13 * (row // 2) on.
+    """
+    for parity in range(2):
+        for row in range(IMAGE_SIZE // 2):
+            for first in range(4):
+                for column in range(POOLED_SIZE):
+                    pixel = float32(image[2 * row + parity, 2 * column + first])
+                    columns[parity, first, POOLED_SIZE * row + column] = pixel * float32(1 / 255) - float32(0.5)
 
 
-@njit(fastmath=FAST, cache=True)
-def convolve(patch, taps, f, place):
-    """Filter f at one place, 0..3, of a 4x4 patch."""
+@njit(**OPTIONS)
+def pixel_under(columns, window, place, tap):
+    """The pixel under this tap, 0..8, of a filter at this place, 0..3, of a window."""
+    row, column = place // 2 + tap // 3, place % 2 + tap % 3
+    return columns[row % 2, column, window + POOLED_SIZE * (row // 2)]
+
+
+@njit(**OPTIONS)
+def convolve(columns, window, place, taps, f):
+    """Filter f at one place, 0..3, of a window."""
     total = float32(0)
     for tap in range(9):
-        total += patch[place // 2 + tap // 3, place % 2 + tap % 3] * taps[tap, f]
+        total += pixel_under(columns, window, place, tap) * taps[f, tap]
     return total
 
 
-@njit(fastmath=FAST, cache=True)
-def dense_forward(pooled, weights, biases, logits):
-    """pooled (K,), weights (10, K) -> logits (10,)."""
+@njit(**OPTIONS)
+def convolve_and_pool(columns, taps, filter_biases, relu, pooled, winners):
+    """columns -> pooled (F, 169) and winners (F, 169), the place of each window's first maximum, 0..3."""
+    for f in range(len(taps)):
+        for window in range(WINDOWS):
+            largest = convolve(columns, window, 0, taps, f)
+            winner = int32(0)
+            for place in range(1, 4):
+                total = convolve(columns, window, place, taps, f)
+                if total > largest:
+                    largest = total
+                    winner = int32(place)
+            if relu:
+                largest = max(largest + filter_biases[f], float32(0))
+            pooled[f, window] = largest
+            winners[f, window] = winner
+
+
+@njit(**OPTIONS)
+def dense_forward(inputs, weights, biases, logits):
+    """inputs (K,), weights (10, K) -> logits (10,)."""
     for c in range(NUM_CLASSES):
         total = float32(0)
-        for k in range(pooled.shape[0]):
-            total += pooled[k] * weights[c, k]
+        for k in range(len(inputs)):
+            total += inputs[k] * weights[c, k]
         logits[c] = total + biases[c]
 
 
-@njit(fastmath=FAST, cache=True)
+@njit(**OPTIONS)
+def dense_backward(grad_logits, weights, grad_inputs):
+    """grad_logits (10,), weights (10, K) -> grad_inputs (K,)."""
+    for k in range(len(grad_inputs)):
+        total = float32(0)
+        for c in range(NUM_CLASSES):
+            total += grad_logits[c] * weights[c, k]
+        grad_inputs[k] = total
+
+
+@njit(**OPTIONS)
 def cross_entropy(logits, label, grad_logits):
     """logits (10,) -> grad_logits (10,), probabilities - onehot. Returns (loss, 1 if read right)."""
     largest = logits.max()
@@ -86,57 +112,83 @@ def cross_entropy(logits, label, grad_logits):
     return math.log(total) + largest - logits[label], int(logits.argmax() == label)
 
 
-@njit(fastmath=FAST, cache=True)
-def backward_image(pixels, pooled, winners, grad_logits, weights, relu, grad_pooled, grad_taps):
-    """Fill grad_pooled (K,), from the weights before their update, and this image's grad_taps (10, F): 9 taps, bias."""
-    for k in range(pooled.shape[0]):
-        total = float32(0)
-        for c in range(NUM_CLASSES):
-            total += grad_logits[c] * weights[c, k]
-        grad_pooled[k] = total if pooled[k] > 0 or not relu else float32(0)
-    grad_taps[:] = 0
-    filters = grad_taps.shape[1]
-    for row in range(POOLED_SIZE):
-        for column in range(POOLED_SIZE):
-            patch = pixels[2 * row : 2 * row + 4, 2 * column : 2 * column + 4]
-            start = (row * POOLED_SIZE + column) * filters
-            gradients, won = grad_pooled[start : start + filters], winners[start : start + filters]
-            for f in range(filters):
-                grad_taps[9, f] += gradients[f]
-                for place in range(4):
-                    gradient = gradients[f] if won[f] == place else float32(0)
-                    for tap in range(9):
-                        grad_taps[tap, f] += gradient * patch[place // 2 + tap // 3, place % 2 + tap % 3]
+@njit(**OPTIONS)
+def filter_gradient(columns, pooled, winners, relu, grad_pooled, grad_taps):
+    """Fill grad_taps (10,), 9 taps and the bias of one filter, from its pooled, winners and grad_pooled, (169,) each.
+
+    Ten variables rather than an array, for the compiler keeps them in registers.
+    """
+    g0 = g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = bias = float32(0)
+    for window in range(WINDOWS):
+        passed = grad_pooled[window] if pooled[window] > 0 or not relu else float32(0)
+        bias += passed
+        for place in range(4):
+            gradient = passed if winners[window] == place else float32(0)
+            g0 += gradient * pixel_under(columns, window, place, 0)
+            g1 += gradient * pixel_under(columns, window, place, 1)
+            g2 += gradient * pixel_under(columns, window, place, 2)
+            g3 += gradient * pixel_under(columns, window, place, 3)
+            g4 += gradient * pixel_under(columns, window, place, 4)
+            g5 += gradient * pixel_under(columns, window, place, 5)
+            g6 += gradient * pixel_under(columns, window, place, 6)
+            g7 += gradient * pixel_under(columns, window, place, 7)
+            g8 += gradient * pixel_under(columns, window, place, 8)
+    for index, total in enumerate((g0, g1, g2, g3, g4, g5, g6, g7, g8, bias)):
+        grad_taps[index] = total
 
 
-@njit(fastmath=FAST, cache=True)
+@njit(**OPTIONS)
 def learn_image(image, label, taps, filter_biases, relu, weights, biases, pooled, grad_logits, grad_taps):
-    """Forward and backward with one image: pooled (K,), grad_logits (10,), grad_taps (10, F). Returns (loss, hit)."""
-    pixels = np.empty((IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    """Forward and backward with one image: pooled (F, 169), grad_logits (10,), grad_taps (F, 10). Returns (loss, hit)."""
+    columns = np.empty((2, 4, IMAGE_SIZE // 2 * POOLED_SIZE), np.float32)
     winners = np.empty(pooled.shape, np.int32)
     grad_pooled = np.empty(pooled.shape, np.float32)
     logits = np.empty(NUM_CLASSES, np.float32)
-    forward_image(image, taps, filter_biases, relu, pixels, pooled, winners)
-    dense_forward(pooled, weights, biases, logits)
+    flat_weights = weights.reshape(NUM_CLASSES, -1)
+    split_columns(image, columns)
+    convolve_and_pool(columns, taps, filter_biases, relu, pooled, winners)
+    dense_forward(pooled.reshape(-1), flat_weights, biases, logits)
     loss, hit = cross_entropy(logits, label, grad_logits)
-    backward_image(pixels, pooled, winners, grad_logits, weights, relu, grad_pooled, grad_taps)
+    dense_backward(grad_logits, flat_weights, grad_pooled.reshape(-1))
+    for f in range(len(taps)):
+        filter_gradient(columns, pooled[f], winners[f], relu, grad_pooled[f], grad_taps[f])
     return loss, hit
 
 
-@njit(fastmath=FAST, cache=True)
-def update_weights(first, last, pooled, grad_logits, step, weights):
-    """Sum the batch's gradient for weights (10, first..last) and step down it. pooled (N, K), grad_logits (N, 10)."""
-    sums = np.zeros((NUM_CLASSES, last - first), np.float32)
-    for n in range(pooled.shape[0]):
-        inputs = pooled[n, first:last]
+@njit(**OPTIONS)
+def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, relu, weights):
+    """Sum the batch's gradient for filter f and for the weights on its output, and step down it.
+
+    pooled (N, F, 169), grad_logits (N, 10), grad_taps (N, F, 10).
+    """
+    sums = np.zeros((NUM_CLASSES, WINDOWS), np.float32)
+    for n in range(len(pooled)):
         for c in range(NUM_CLASSES):
             gradient = grad_logits[n, c]
-            for k in range(last - first):
-                sums[c, k] += gradient * inputs[k]
-    weights[:, first:last] -= step * sums
+            for window in range(WINDOWS):
+                sums[c, window] += gradient * pooled[n, f, window]
+        for tap in range(9):
+            taps[f, tap] -= step * grad_taps[n, f, tap]
+        if relu:
+            filter_biases[f] -= step * grad_taps[n, f, 9]
+    for c in range(NUM_CLASSES):
+        for window in range(WINDOWS):
+            weights[c, f, window] -= step * sums[c, window]
 
 
-@njit(fastmath=FAST, cache=True, parallel=True)
+@njit(**OPTIONS)
+def finish_step(grad_logits, losses, hits, step, biases):
+    """Step down the gradient of the biases; grad_logits (N, 10). Returns the sums of losses (N,) and hits (N,)."""
+    total_loss, total_hits = 0.0, 0
+    for n in range(len(losses)):
+        for c in range(NUM_CLASSES):
+            biases[c] -= step * grad_logits[n, c]
+        total_loss += losses[n]
+        total_hits += hits[n]
+    return total_loss, total_hits
+
+
+@njit(parallel=True, **OPTIONS)
 def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu, weights, biases, work):
     """One step of SGD on images[batch]. Returns the summed loss and how many were read right."""
     pooled, grad_logits, grad_taps, losses, hits = work
@@ -147,30 +199,23 @@ def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu,
             images[batch[n]], labels[batch[n]], taps, filter_biases, relu, weights, biases,
             pooled[n], grad_logits[n], grad_taps[n],
         )  # fmt: skip
-    for share in prange(-(-weights.shape[1] // SHARE)):
-        first = share * SHARE
-        last = min(first + SHARE, weights.shape[1])
-        update_weights(first, last, pooled[:count], grad_logits[:count], step, weights)
-    for n in range(count):
-        for c in range(NUM_CLASSES):
-            biases[c] -= step * grad_logits[n, c]
-        for f in range(taps.shape[1]):
-            for tap in range(9):
-                taps[tap, f] -= step * grad_taps[n, tap, f]
-            if relu:
-                filter_biases[f] -= step * grad_taps[n, 9, f]
-    return losses[:count].sum(), hits[:count].sum()
+    for f in prange(len(taps)):
+        update_filter(
+            f, pooled[:count], grad_logits[:count], grad_taps[:count], step, taps, filter_biases, relu, weights
+        )
+    return finish_step(grad_logits[:count], losses[:count], hits[:count], step, biases)
 
 
-@njit(fastmath=FAST, cache=True, parallel=True)
+@njit(parallel=True, **OPTIONS)
 def all_logits(images, taps, filter_biases, relu, weights, biases, logits):
     """images (N, 28, 28) uint8 -> logits (N, 10)."""
     for n in prange(len(images)):
-        pixels = np.empty((IMAGE_SIZE, IMAGE_SIZE), np.float32)
-        pooled = np.empty(weights.shape[1], np.float32)
-        winners = np.empty(weights.shape[1], np.int32)
-        forward_image(images[n], taps, filter_biases, relu, pixels, pooled, winners)
-        dense_forward(pooled, weights, biases, logits[n])
+        columns = np.empty((2, 4, IMAGE_SIZE // 2 * POOLED_SIZE), np.float32)
+        pooled = np.empty((len(taps), WINDOWS), np.float32)
+        winners = np.empty(pooled.shape, np.int32)
+        split_columns(images[n], columns)
+        convolve_and_pool(columns, taps, filter_biases, relu, pooled, winners)
+        dense_forward(pooled.reshape(-1), weights.reshape(NUM_CLASSES, -1), biases, logits[n])
 
 
 class CNNJit(Network):
@@ -178,15 +223,15 @@ class CNNJit(Network):
 
     def _set_parameters(self, parameters):
         filters, filter_biases, weights, biases = parameters
-        self.taps = np.array(filters.reshape(-1, 9).T, order="C")  # (9, F)
+        self.taps = filters.reshape(-1, 9).copy()  # (F, 9)
         self.filter_biases = filter_biases.copy()
-        self.weights = np.array(weights.T, order="C")  # (10, K)
+        self.weights = np.array(weights.reshape(WINDOWS, -1, NUM_CLASSES).T, order="C")  # (10, F, 169)
         self.biases = biases.copy()
 
     @property
     def parameters(self):
-        filters = np.array(self.taps.T, order="C").reshape(-1, 3, 3)
-        return Parameters(filters, self.filter_biases.copy(), np.array(self.weights.T, order="C"), self.biases.copy())
+        weights = np.array(self.weights.T, order="C").reshape(-1, NUM_CLASSES)
+        return Parameters(self.taps.reshape(-1, 3, 3).copy(), self.filter_biases.copy(), weights, self.biases.copy())
 
     @property
     def _state(self):
@@ -194,9 +239,9 @@ class CNNJit(Network):
 
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
         work = (
-            np.empty((batch_size, self.weights.shape[1]), np.float32),  # pooled
+            np.empty((batch_size, self.num_filters, WINDOWS), np.float32),  # pooled
             np.empty((batch_size, NUM_CLASSES), np.float32),  # grad_logits
-            np.empty((batch_size, 10, self.num_filters), np.float32),  # grad_taps
+            np.empty((batch_size, self.num_filters, 10), np.float32),  # grad_taps
             np.empty(batch_size, np.float64),  # losses
             np.empty(batch_size, np.int64),  # hits
         )
