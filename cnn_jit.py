@@ -23,13 +23,15 @@ from errors import run
 from network import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE, Network, Parameters
 from training import train_script, training_parser
 
-# Sums may be reordered and multiplications fused with additions, which vector units need; NaN and infinity keep their
-# meaning, so that a training that diverges is noticed. With NumPy's error model no division checks for zero first.
-OPTIONS = {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy", "cache": True}
+# What the compiler may do for speed. ORDERED: fuse multiplications with additions. FAST: also reorder sums, so that one
+# long sum can be taken in several lanes of a vector unit at once. NaN and infinity keep their meaning, so that a
+# training that diverges is noticed. With NumPy's error model no division checks for zero first.
+ORDERED = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy", "cache": True}
+FAST = ORDERED | {"fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 WINDOWS = POOLED_SIZE * POOLED_SIZE  # 2x2 windows of the pooling
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def split_columns(image, columns):
     """image (28, 28) uint8 -> columns (2, 4, 14 * 13): every second row from 0 or 1, every second column from 0..3.
 
@@ -44,23 +46,26 @@ def split_columns(image, columns):
                     columns[parity, first, POOLED_SIZE * row + column] = pixel * float32(1 / 255) - float32(0.5)
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def pixel_under(columns, window, place, tap):
     """The pixel under this tap, 0..8, of a filter at this place, 0..3, of a window."""
     row, column = place // 2 + tap // 3, place % 2 + tap % 3
     return columns[row % 2, column, window + POOLED_SIZE * (row // 2)]
 
 
-@njit(**OPTIONS)
+@njit(**ORDERED)
 def convolve(columns, window, place, taps, f):
-    """Filter f at one place, 0..3, of a window."""
+    """Filter f at one place, 0..3, of a window.
+
+    In the same order at every place: what is equal stays equal, and the first of equal places can win.
+    """
     total = float32(0)
     for tap in range(9):
         total += pixel_under(columns, window, place, tap) * taps[f, tap]
     return total
 
 
-@njit(**OPTIONS)
+@njit(**ORDERED)
 def convolve_and_pool(columns, taps, filter_biases, relu, pooled, winners):
     """columns -> pooled (F, 169) and winners (F, 169), the place of each window's first maximum, 0..3."""
     for f in range(len(taps)):
@@ -78,7 +83,7 @@ def convolve_and_pool(columns, taps, filter_biases, relu, pooled, winners):
             winners[f, window] = winner
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def dense_forward(inputs, weights, biases, logits):
     """inputs (K,), weights (10, K) -> logits (10,)."""
     for c in range(NUM_CLASSES):
@@ -88,7 +93,7 @@ def dense_forward(inputs, weights, biases, logits):
         logits[c] = total + biases[c]
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def dense_backward(grad_logits, weights, grad_inputs):
     """grad_logits (10,), weights (10, K) -> grad_inputs (K,)."""
     for k in range(len(grad_inputs)):
@@ -98,7 +103,7 @@ def dense_backward(grad_logits, weights, grad_inputs):
         grad_inputs[k] = total
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def cross_entropy(logits, label, grad_logits):
     """logits (10,) -> grad_logits (10,), probabilities - onehot. Returns (loss, 1 if read right)."""
     largest = logits.max()
@@ -112,7 +117,7 @@ def cross_entropy(logits, label, grad_logits):
     return math.log(total) + largest - logits[label], int(logits.argmax() == label)
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def filter_gradient(columns, pooled, winners, relu, grad_pooled, grad_taps):
     """Fill grad_taps (10,), 9 taps and the bias of one filter, from its pooled, winners and grad_pooled, (169,) each.
 
@@ -137,9 +142,9 @@ def filter_gradient(columns, pooled, winners, relu, grad_pooled, grad_taps):
         grad_taps[index] = total
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def learn_image(image, label, taps, filter_biases, relu, weights, biases, pooled, grad_logits, grad_taps):
-    """Forward and backward with one image: pooled (F, 169), grad_logits (10,), grad_taps (F, 10). Returns (loss, hit)."""
+    """Both ways with one image: fill pooled (F, 169), grad_logits (10,), grad_taps (F, 10). Returns (loss, hit)."""
     columns = np.empty((2, 4, IMAGE_SIZE // 2 * POOLED_SIZE), np.float32)
     winners = np.empty(pooled.shape, np.int32)
     grad_pooled = np.empty(pooled.shape, np.float32)
@@ -155,7 +160,7 @@ def learn_image(image, label, taps, filter_biases, relu, weights, biases, pooled
     return loss, hit
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, relu, weights):
     """Sum the batch's gradient for filter f and for the weights on its output, and step down it.
 
@@ -176,7 +181,7 @@ def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, 
             weights[c, f, window] -= step * sums[c, window]
 
 
-@njit(**OPTIONS)
+@njit(**FAST)
 def finish_step(grad_logits, losses, hits, step, biases):
     """Step down the gradient of the biases; grad_logits (N, 10). Returns the sums of losses (N,) and hits (N,)."""
     total_loss, total_hits = 0.0, 0
@@ -188,7 +193,7 @@ def finish_step(grad_logits, losses, hits, step, biases):
     return total_loss, total_hits
 
 
-@njit(parallel=True, **OPTIONS)
+@njit(parallel=True, **FAST)
 def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu, weights, biases, work):
     """One step of SGD on images[batch]. Returns the summed loss and how many were read right."""
     pooled, grad_logits, grad_taps, losses, hits = work
@@ -206,7 +211,7 @@ def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu,
     return finish_step(grad_logits[:count], losses[:count], hits[:count], step, biases)
 
 
-@njit(parallel=True, **OPTIONS)
+@njit(parallel=True, **FAST)
 def all_logits(images, taps, filter_biases, relu, weights, biases, logits):
     """images (N, 28, 28) uint8 -> logits (N, 10)."""
     for n in prange(len(images)):
