@@ -40,6 +40,7 @@ from cnn_cpu import CNN
 from cnn_gpu import CNNGPU
 from cnn_jit import CNNJit
 from conv_gpu import Conv3x3GPU
+from epoch_gpu import as_words
 from errors import Parser, UserError, number, run
 from gpu_launch import SIMULATED, gpu_problem
 from network import LEARNING_RATE, NUM_CLASSES, POOLED_SIZE, initial_parameters, scale
@@ -384,7 +385,7 @@ def measure_inference(rungs, data, settings):
         where = "GPU, images from the host" if rung.path else rung.name
         rows.append({"name": where, "images_timed": len(few), "seconds": scaled(seconds, len(images) / len(few))})
         if rung.path:
-            there = cuda.to_device(images.reshape(len(images), -1))
+            there = cuda.to_device(as_words(images))
             read = functools.partial(network.read, there)
             seconds = time_calls(read, synchronize=cuda.synchronize)
             rows.append({"name": "GPU, images on the GPU", "images_timed": len(images), "seconds": seconds})

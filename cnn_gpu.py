@@ -22,9 +22,9 @@ from numba import cuda, float32
 
 from cnn_jit import train_on_threads
 from conv_gpu import Conv3x3GPU
-from epoch_gpu import EpochTrainer, Reader, epoch_problem
+from epoch_gpu import EpochTrainer, Reader, as_words, epoch_problem
 from errors import UserError, run
-from gpu_launch import BLOCK, DEVICES, SIMULATED, grid, parse_block, reusable_arrays, use_gpu
+from gpu_launch import BLOCK, DEVICES, graph_problem, grid, parse_block, record, reusable_arrays, use_gpu
 from naive_gpu import NaiveTrainer
 from network import IMAGE_SIZE, Network, Parameters
 from pool_gpu import MaxPool2GPU
@@ -64,17 +64,6 @@ def path_problem(path, num_filters):
     return None
 
 
-def graph_problem():
-    """None when launches can be recorded as a CUDA graph here, otherwise the reason in one line."""
-    if SIMULATED:
-        return "the CUDA simulator has no graphs"
-    try:
-        from cuda.core.graph import GraphBuilder  # noqa: F401
-    except ImportError:
-        return "it needs cuda-core 1.0 or newer; install requirements.txt"
-    return None
-
-
 def possible_path(path, num_filters):
     """This path, or the next slower one that is possible here, with a line on stderr that says why."""
     problem = path_problem(path, num_filters)
@@ -106,6 +95,7 @@ class CNNGPU(Network):
         self.conv = Conv3x3GPU(filters, filter_biases, self.activation, self.block)  # Nx28x28 -> Nx26x26xF
         self.pool = MaxPool2GPU(self.block)  # Nx26x26xF -> Nx13x13xF
         self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> Nx10
+        self.flat_parameters = [array.reshape(array.size) for array in self.device_parameters]
         self._views = {}
 
     @property
@@ -137,11 +127,11 @@ class CNNGPU(Network):
             raise
 
     def _place(self, images, labels):
-        device_images = cuda.to_device(images)
+        words = cuda.to_device(as_words(images))
         return SimpleNamespace(
             host=(images, labels),
-            images=device_images,
-            rows=device_images.reshape(len(images), IMAGE_SIZE * IMAGE_SIZE),
+            words=words,
+            images=words.view(np.uint8).reshape(images.shape),
             labels=cuda.to_device(labels),
             order=cuda.device_array(len(images), np.int32),
             position=cuda.to_device(np.zeros(1, np.int32)),
@@ -186,14 +176,12 @@ class CNNGPU(Network):
         self._learn(data, 0, batch_size, learning_rate, data.sums)
         progress(batch_size, None, None)
         if data.graph is None or data.recorded != learning_rate:
-            data.graph, data.stream = self._record(data, batch_size, learning_rate)
+            data.graph = record(lambda stream: self._learn_next(data, batch_size, learning_rate, stream))
             data.recorded = learning_rate
         data.position.copy_to_device(np.array([batch_size], np.int32))
-        cuda.synchronize()
         for _ in range(whole - 1):
-            data.graph.launch(data.stream)
+            data.graph()
             progress(batch_size, None, None)
-        data.stream.sync()
         data.position.copy_to_device(np.zeros(1, np.int32))
         return self._train_layers(
             data, order, batch_size, learning_rate, progress, first=whole * batch_size, sums=data.sums
@@ -201,28 +189,19 @@ class CNNGPU(Network):
 
     def _train_in_one_launch(self, data, order, batch_size, learning_rate, progress):
         if data.trainer is None:
-            data.trainer = EpochTrainer(self.num_filters, self.activation == "relu")
-        data.trainer.start(data.rows, data.labels, data.order, batch_size, learning_rate, self.device_parameters)
+            data.trainer = EpochTrainer(self.num_filters, self.activation == "relu", batch_size)
+        data.trainer.start(data.words, data.labels, data.order, learning_rate, self.flat_parameters)
         progress(len(order), None, None)
         return data.trainer.finish
 
-    def _record(self, data, batch_size, learning_rate):
-        """A step of training as a CUDA graph, and the stream to launch it in: it takes the batch at data.position."""
-        from cuda.core import Device
-
-        device = Device(cuda.get_current_device().id)
-        device.set_current()
-        stream = device.create_stream()
-        cuda.synchronize()
-        recorder = stream.create_graph_builder().begin_building()
-        self._use_stream(recorder)
+    def _learn_next(self, data, batch_size, learning_rate, stream):
+        """A step of training with the batch at data.position, and on to the next: what a CUDA graph records."""
+        self._use_stream(stream)
         try:
             self._learn(data, 0, batch_size, learning_rate, data.sums)
-            advance[1, 1, recorder](data.position, batch_size)
+            advance[1, 1, stream](data.position, batch_size)
         finally:
             self._use_stream(0)
-            recorder.end_building()
-        return recorder.complete(), stream
 
     def _use_stream(self, stream):
         self.stream = self.conv.stream = self.pool.stream = self.softmax.stream = stream
@@ -255,15 +234,15 @@ class CNNGPU(Network):
         return self._views[shape]
 
     def read(self, device_images):
-        """(logits, probabilities) of uint8 device images (N, 784), in one launch: device arrays, see `Reader.read`."""
+        """(logits, probabilities) of device images (N, 196) uint32, in one launch: device arrays, see `Reader.read`."""
         if self._reader is None:
-            self._reader = Reader(self.num_filters, self.activation == "relu")
-        return self._reader.read(device_images, self.device_parameters)
+            self._reader = Reader(self.num_filters, self.activation == "relu", self.flat_parameters)
+        return self._reader.read(device_images)
 
     def _logits(self, images):
         if len(images) == 0:
             return np.empty((0, 10), np.float32)
-        logits, _ = self.read(cuda.to_device(images.reshape(len(images), -1)))
+        logits, _ = self.read(cuda.to_device(as_words(images)))
         return logits.copy_to_host()
 
 

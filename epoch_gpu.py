@@ -27,26 +27,27 @@ A cooperative launch (all blocks at once on the GPU, or the barrier would wait f
 `epoch_problem` says whether this one does.
 """
 
+import functools
 import math
-from functools import lru_cache
 
 import numpy as np
 from llvmlite import ir
-from numba import cuda, float32, float64, int32, uint8, void
+from numba import cuda, float32, float64, int32, uint32, void
+from numba.core.types import UniTuple
 from numba.extending import intrinsic
 
-from gpu_launch import SIMULATED, gpu_problem
+from gpu_launch import SIMULATED, gpu_problem, graph_problem, record
 from network import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
+WORDS = PIXELS // 4  # of 32 bits, four pixels each: fewer loads
 PLACES = POOLED_SIZE * POOLED_SIZE
 SUMS = 10  # as many for the logits (one per class) as for a filter's gradient (nine taps and the bias)
 LANES = 32
-BURST = 24
 REGISTERS = 65536  # of a multiprocessor, from compute capability 5.0 on: a block must not need more
 SCHEDULERS = 4  # of a multiprocessor; each has a quarter of the registers and of the warps
 THREADS = 32 if SIMULATED else 384
-READER_THREADS, READERS = 192, 4  # threads in a block that only reads, and how many such blocks a multiprocessor has
+READER_THREADS, READERS = 128, 4  # threads in a block that only reads, and how many such blocks a multiprocessor has
 MAX_FILTERS = 2 * min(THREADS, READER_THREADS)  # a thread has two
 
 
@@ -87,21 +88,47 @@ def load_acquire(typing_context, array):
     return int32(array), generate
 
 
-@cuda.jit(device=True)
-def meet(arrived, meeting):
-    """The barrier of the whole grid: nobody leaves before every block is here.
+if SIMULATED:
 
-    Each block adds one to `arrived` and waits until all have; `meeting` counts the barriers from 1, over all launches.
-    "Release" makes what a block wrote before visible to the others, "acquire" what the others wrote visible to it.
-    Returns the number of the next meeting.
-    """
+    def load_pair(array, i):
+        """(array[i], array[i + 1])"""
+        return array[i], array[i + 1]
+
+else:
+
+    @intrinsic
+    def load_pair(typing_context, array, i):
+        """(array[i], array[i + 1]) of a float32 array by one load of eight bytes; i must be even."""
+
+        def generate(context, builder, signature, arguments):
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            address = builder.gep(data, [arguments[1]])
+            pair = builder.load(builder.bitcast(address, ir.VectorType(ir.FloatType(), 2).as_pointer()))
+            pair.align = 8
+            numbers = [builder.extract_element(pair, ir.Constant(ir.IntType(32), n)) for n in range(2)]
+            return context.make_tuple(builder, signature.return_type, numbers)
+
+        return UniTuple(float32, 2)(array, i), generate
+
+
+@cuda.jit(device=True)
+def arrive(arrived):
+    """Say that this block is here: what it wrote before is visible to whoever sees that ("release")."""
     cuda.syncthreads()
     if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
         add_release(arrived)
-        while load_acquire(arrived) < meeting * cuda.gridDim.x:
+
+
+@cuda.jit(device=True)
+def wait(arrived, arrivals):
+    """Wait until there were so many arrivals, and see what those blocks wrote before them ("acquire").
+
+    Together, `arrive` and `wait` are the barrier of the whole grid; in between a block may do what needs no other.
+    """
+    if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
+        while load_acquire(arrived) < arrivals:
             pass
     cuda.syncthreads()
-    return meeting + int32(1)
 
 
 @cuda.jit(device=True)
@@ -116,6 +143,15 @@ def sum_row(parts, first, stride, terms):
     for i in range(terms // 4 * 4, terms):
         a += parts[first + i * stride]
     return (a + b) + (c + d)
+
+
+@cuda.jit(device=True)
+def largest_of(logits, first):
+    """The largest of logits[first : first + 10]."""
+    largest = logits[first]
+    for c in range(1, NUM_CLASSES):
+        largest = max(largest, logits[first + c])
+    return largest
 
 
 @cuda.jit(device=True)
@@ -163,71 +199,90 @@ def add_taps(image, corner, gradient, tap_sums, first):
     tap_sums[first + 9] += gradient
 
 
-@lru_cache
-def kernels(num_filters, relu, threads, blocks, together=1):
+@functools.cache
+def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
     """(learn_epoch, read_images), compiled for these constants: loops with known bounds are unrolled.
 
-    threads, blocks: the shape of the launch, (blocks,) of (threads,); together: blocks that share a multiprocessor.
+    threads, blocks: the shape of the launch, (blocks,) of (threads,); together: blocks that share a multiprocessor;
+    batch_size: of the epochs that learn_epoch runs.
     """
     depth = PLACES * num_filters  # K, inputs of the dense layer
-    pairs = -(-num_filters // 2)  # a thread has two filters, f and f + pairs: each pixel it loads serves both
+    pairs = -(-num_filters // 2)  # a thread has two filters, 2p and 2p + 1: each pixel it loads serves both
+    even = num_filters % 2 == 0  # or the last pair has one filter only
     groups = threads // pairs  # threads that share out the places of each pair of filters
     rounds = -(-PLACES // groups)
-    pixels_each = -(-PIXELS // threads)
+    words_each = -(-WORDS // threads)
     # Lanes that share out the columns of a filter, so that its first sums are `filter_terms` long: see sum_columns.
     shares = max(n for n in range(1, max(1, LANES // pairs) + 1) if groups % n == 0)
     filter_lanes, filter_terms = shares * pairs, groups // shares
-    slice_size = -(-(depth + 1) // blocks)  # inputs whose weights a block owns; input K is 1, its weights the biases
-    owned = slice_size * NUM_CLASSES
+    inputs, tile, splits, rows = update_plan(num_filters, threads, blocks, batch_size)
+    parts_of_batch, tiles, owned = -(-batch_size // rows), -(-inputs // tile), tile * NUM_CLASSES
     owned_each = -(-owned // threads)
-    splits = max(1, threads // owned)  # threads that share out the images for one owned weight
+    act_rows, grad_rows = threads // tile, threads // NUM_CLASSES  # images whose numbers a load of each thread brings
+    act_steps, grad_steps = -(-rows // act_rows), -(-rows // grad_rows)
+    stride, sums_stride = staged_stride(threads, tile, rows), tile * (splits + 1)
     numbers = SUMS * num_filters  # of the filters: tap by tap, each for all filters, and last the biases
     numbers_each = -(-numbers // blocks)  # that a block owns
+    share_rounds, share_steps = -(-numbers_each * LANES // threads), -(-blocks // LANES)
     last_warp = threads - LANES  # it has the least to convolve, and does what one warp can do for the block
 
     # Sizes of arrays, which must be plain names.
+    both_images, both_logits = 2 * PIXELS, 2 * NUM_CLASSES
     both_taps, both_sums, both_columns, both_rounds = 2 * 9, 2 * SUMS, 2 * NUM_CLASSES, 2 * rounds
     # With few filters a thread has registers enough for all of its weights: loaded once a step, used both ways.
-    keep = rounds <= 2 and together == 1
+    keep = rounds <= 3 and together == 1
     columns_size = both_columns * (rounds if keep else 1)
-    scratch_size = both_sums * threads
+    scratch_size = scratch_floats(threads)
     parts_size = max(both_sums, numbers_each) * (max(LANES, filter_lanes) + 1)
+    staged_size, own_size, share_size = act_steps + grad_steps, tiles * owned_each, share_rounds * share_steps
 
     @cuda.jit(device=True)
-    def fetch(images, image, pixels):
-        """Begin to bring an image: this thread's share of its bytes to registers."""
-        for i in range(pixels_each):
-            pixel = index(cuda.threadIdx.x) + i * threads
-            if pixel < PIXELS:
-                pixels[i] = images[index(image), pixel]
+    def fetch(images, image, words):
+        """Begin to bring an image, four pixels a word: this thread's share of it to registers."""
+        for i in range(words_each):
+            words[i] = images[index(image), index(min(cuda.threadIdx.x + i * threads, WORDS - 1))]
 
     @cuda.jit(device=True)
-    def store(pixels, image):
-        """What `fetch` brought, scaled to x/255 - 0.5, into shared memory."""
-        for i in range(pixels_each):
-            pixel = index(cuda.threadIdx.x) + i * threads
-            if pixel < PIXELS:
-                image[pixel] = float32(pixels[i]) * float32(1 / 255) - float32(0.5)
+    def store(words, image, first):
+        """What `fetch` brought, scaled to x/255 - 0.5, into shared memory: image[first : first + 784]."""
+        for i in range(words_each):
+            word = index(cuda.threadIdx.x) + i * threads
+            if word < WORDS:
+                for b in range(4):
+                    pixel = (words[i] >> uint32(8 * b)) & uint32(255)  # little-endian, as every GPU and its host are
+                    image[first + 4 * word + b] = float32(pixel) * float32(1 / 255) - float32(0.5)
 
     @cuda.jit(device=True)
-    def fetch_columns(weights, place, f, other_f, columns, first):
-        """Begin to bring the ten weights of each of the thread's two filters at a place to columns[first:]."""
-        if place < PLACES:
-            for c in range(NUM_CLASSES):
-                columns[first + c] = weights[c, place * num_filters + f]
-                columns[first + NUM_CLASSES + c] = weights[c, place * num_filters + other_f]
+    def load_two(array, i, j):
+        """(array[i], array[j]) where j is i + 1, or, for a pair with one filter only, i."""
+        if even:
+            return load_pair(array, i)
+        return array[i], array[j]
+
+    @cuda.jit(device=True)
+    def fetch_columns(weights, place, f, columns, first):
+        """Begin to bring the ten weights of filters f and f + 1 at a place, two by two, to columns[first:]."""
+        k, other = index(place * num_filters + f), index(min(f + 1, num_filters - 1) - f)
+        for c in range(NUM_CLASSES):
+            row = k + c * depth
+            columns[first + 2 * c], columns[first + 2 * c + 1] = load_two(weights, row, row + other)
 
     @cuda.jit(device=True)
     def fetch_parameters(filters, filter_biases, weights, taps, own_biases, columns):
         """Begin to bring the thread's two filters and biases, and its weights if it keeps them, to registers."""
         thread = index(cuda.threadIdx.x)
-        f, other_f = thread % pairs, min(thread % pairs + pairs, num_filters - 1)
-        for t in range(9):
-            taps[t], taps[9 + t] = filters[f, t // 3, t % 3], filters[other_f, t // 3, t % 3]
+        f = thread % pairs * 2
+        other_f = min(f + 1, num_filters - 1)
+        if even:
+            for t in range(0, both_taps, 2):
+                taps[t], taps[t + 1] = load_pair(filters, 9 * f + t)
+        else:
+            for t in range(9):
+                taps[t], taps[9 + t] = filters[9 * f + t], filters[9 * other_f + t]
         own_biases[0], own_biases[1] = filter_biases[f], filter_biases[other_f]
         if keep:
             for i in range(rounds):
-                fetch_columns(weights, thread // pairs + i * groups, f, other_f, columns, i * both_columns)
+                fetch_columns(weights, min(thread // pairs + i * groups, PLACES - 1), f, columns, i * both_columns)
 
     @cuda.jit(device=True)
     def sum_columns(sums, rows, scratch, parts, lanes, terms):
@@ -240,17 +295,17 @@ def kernels(num_filters, relu, threads, blocks, together=1):
         for s in range(rows):
             scratch[s * threads + thread] = sums[s]
         cuda.syncthreads()
-        for i in range(thread, rows * lanes, threads):
-            row, lane = index(i) // lanes, index(i) % lanes
-            parts[row * (lanes + 1) + lane] = sum_row(scratch, row * threads + lane, lanes, terms)
+        for i in range(0, rows * lanes, threads):
+            row, lane = (thread + i) // lanes, (thread + i) % lanes
+            if row < rows:
+                parts[row * (lanes + 1) + lane] = sum_row(scratch, row * threads + lane, lanes, terms)
         cuda.syncthreads()
 
     @cuda.jit(device=True)
-    def forward(image, taps, filter_biases, weights, pooled, winners, columns, patch, sums):
-        """This thread's part of convolution, pooling and ReLU of one image, and what it adds to the ten logits."""
+    def forward(images, at, taps, filter_biases, weights, pooled, winners, columns, patch, sums):
+        """Convolution, pooling and ReLU of the image at images[at:], this thread's part, and its share of the logits."""
         thread = index(cuda.threadIdx.x)
-        f, group = thread % pairs, thread // pairs
-        other_f = min(f + pairs, num_filters - 1)
+        f, group = thread % pairs * 2, thread // pairs
         for c in range(NUM_CLASSES):
             sums[c] = float32(0)
         for i in range(rounds):
@@ -258,30 +313,61 @@ def kernels(num_filters, relu, threads, blocks, together=1):
             if group < groups and place < PLACES:
                 first = i * both_columns if keep else 0
                 if not keep:
-                    fetch_columns(weights, place, f, other_f, columns, 0)
-                load_patch(image, place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2, patch)
+                    fetch_columns(weights, place, f, columns, 0)
+                corner = index(at + place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2)
+                load_patch(images, corner, patch)
                 largest, winners[2 * i] = convolve_and_pool(patch, taps, 0)
                 other_largest, winners[2 * i + 1] = convolve_and_pool(patch, taps, 9)
                 if relu:
                     largest = max(largest + filter_biases[0], float32(0))
                     other_largest = max(other_largest + filter_biases[1], float32(0))
-                if f + pairs >= num_filters:  # of an odd number of filters, the last has no other
+                if f + 1 == num_filters:  # of an odd number of filters, the last has no other
                     other_largest = float32(0)
                 pooled[2 * i], pooled[2 * i + 1] = largest, other_largest
                 for c in range(NUM_CLASSES):
-                    sums[c] += largest * columns[first + c] + other_largest * columns[first + NUM_CLASSES + c]
+                    sums[c] += largest * columns[first + 2 * c]
+                    sums[c] += other_largest * columns[first + 2 * c + 1]
+
+    @cuda.jit(device=True)
+    def read_two(both, taps, filter_biases, weights, columns, patch, sums):
+        """What this thread adds to the ten logits of one image and, from sums[10] on, of another. Nothing is kept."""
+        thread = index(cuda.threadIdx.x)
+        f, group = thread % pairs * 2, thread // pairs
+        for c in range(both_sums):
+            sums[c] = float32(0)
+        for i in range(rounds):
+            place = min(group + i * groups, PLACES - 1)
+            if not keep:
+                fetch_columns(weights, place, f, columns, 0)
+            for image in range(2):
+                corner = image * PIXELS + place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2
+                load_patch(both, corner, patch)
+                largest, _ = convolve_and_pool(patch, taps, 0)
+                other_largest, _ = convolve_and_pool(patch, taps, 9)
+                if relu:
+                    largest = max(largest + filter_biases[0], float32(0))
+                    other_largest = max(other_largest + filter_biases[1], float32(0))
+                if group >= groups or group + i * groups >= PLACES:
+                    largest = other_largest = float32(0)
+                if f + 1 == num_filters:
+                    other_largest = float32(0)
+                for c in range(NUM_CLASSES):
+                    column = 2 * c + (i * both_columns if keep else 0)
+                    sums[image * NUM_CLASSES + c] += largest * columns[column]
+                    sums[image * NUM_CLASSES + c] += other_largest * columns[column + 1]
 
     @cuda.jit(device=True)
     def leave_activations(pooled, n, activations):
         """What this thread has pooled of image n of the batch, to memory."""
         thread = index(cuda.threadIdx.x)
-        f, group = thread % pairs, thread // pairs
+        f, group = thread % pairs * 2, thread // pairs
         for i in range(rounds):
             place = group + i * groups
             if group < groups and place < PLACES:
-                activations[(n * PLACES + place) * num_filters + f] = pooled[2 * i]
-                if f + pairs < num_filters:
-                    activations[(n * PLACES + place) * num_filters + f + pairs] = pooled[2 * i + 1]
+                k = index(n * depth + place * num_filters + f)
+                activations[k] = pooled[2 * i]
+                if f + 1 < num_filters:
+                    activations[k + 1] = pooled[2 * i + 1]
 
     @cuda.jit(device=True)
     def softmax(parts, bias, answers, answer, logits, exponentials, sums):
@@ -292,9 +378,7 @@ def kernels(num_filters, relu, threads, blocks, together=1):
         if answers:
             logits[index(answer)] = bias + sum_row(parts, index(answer) * (LANES + 1), 1, LANES)
         cuda.syncthreads()
-        largest = logits[0]
-        for c in range(1, NUM_CLASSES):
-            largest = max(largest, logits[c])
+        largest = largest_of(logits, 0)
         if answers:
             exponentials[index(answer)] = math.exp(logits[index(answer)] - largest)
         cuda.syncthreads()
@@ -314,113 +398,168 @@ def kernels(num_filters, relu, threads, blocks, together=1):
         return right
 
     @cuda.jit(device=True)
-    def backward(image, weights, pooled, winners, columns, sums, tap_sums):
+    def backward(images, at, weights, pooled, winners, columns, sums, tap_sums):
         """From the gradient at the logits of one image to its part of this thread's two filters' gradients."""
         thread = index(cuda.threadIdx.x)
-        f, group = thread % pairs, thread // pairs
-        other_f = min(f + pairs, num_filters - 1)
+        f, group = thread % pairs * 2, thread // pairs
         for i in range(rounds):
             place = group + i * groups
             if group < groups and place < PLACES:
                 first = i * both_columns if keep else 0
                 if not keep:
-                    fetch_columns(weights, place, f, other_f, columns, 0)
+                    fetch_columns(weights, place, f, columns, 0)
                 gradient = other_gradient = float32(0)
                 for c in range(NUM_CLASSES):
-                    gradient += sums[c] * columns[first + c]
-                    other_gradient += sums[c] * columns[first + NUM_CLASSES + c]
+                    gradient += sums[c] * columns[first + 2 * c]
+                    other_gradient += sums[c] * columns[first + 2 * c + 1]
                 if relu and pooled[2 * i] <= float32(0):
                     gradient = float32(0)
                 if relu and pooled[2 * i + 1] <= float32(0):
                     other_gradient = float32(0)
-                corner = place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2
-                add_taps(image, index(corner + winners[2 * i]), gradient, tap_sums, 0)
-                add_taps(image, index(corner + winners[2 * i + 1]), other_gradient, tap_sums, SUMS)
+                corner = index(at + place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2)
+                add_taps(images, index(corner + winners[2 * i]), gradient, tap_sums, 0)
+                add_taps(images, index(corner + winners[2 * i + 1]), other_gradient, tap_sums, SUMS)
 
     @cuda.jit(device=True)
     def leave_filter_gradients(tap_sums, scratch, parts, grad_filters):
         """The block's sums of the filters' gradients, in row `block` of grad_filters."""
         sum_columns(tap_sums, both_sums, scratch, parts, filter_lanes, filter_terms)
-        for i in range(cuda.threadIdx.x, both_sums * pairs, threads):
-            row, f = index(i) // pairs, index(i) % pairs
-            tap, filter_ = row % SUMS, row // SUMS * pairs + f
-            if filter_ < num_filters:
-                total = sum_row(parts, row * (filter_lanes + 1) + f, pairs, shares)
-                grad_filters[index(cuda.blockIdx.x), tap * num_filters + filter_] = total
+        for i in range(0, both_sums * pairs, threads):
+            row, pair = (index(cuda.threadIdx.x) + i) // pairs, (index(cuda.threadIdx.x) + i) % pairs
+            tap, f = row % SUMS, 2 * pair + row // SUMS
+            if row < both_sums and f < num_filters:
+                total = sum_row(parts, row * (filter_lanes + 1) + pair, pairs, shares)
+                grad_filters[index(cuda.blockIdx.x) * numbers + tap * num_filters + f] = total
 
     @cuda.jit(device=True)
-    def sum_batch(activations, grad_logits, k, c, first, count):
-        """The gradient of weight (c, k), summed over images first, first + splits ...; input K is always 1.
+    def fetch_part(activations, grad_logits, start, first_input, staged):
+        """Begin to bring images start, start + 1 ... of the batch: `tile` activations each and the logits' gradients.
 
-        A burst of images is asked for at a time, none behind a condition, so that the memory's answers come together
-        and not one after the other. The rows past the batch, which a last burst may read, have gradient 0.
+        All loads are asked for together, none behind a condition of its own, so that the memory's answers come
+        together and not one after the other. Rows past the batch have gradient 0.
         """
-        total = float32(0)
-        start = index(first * depth + min(k, depth - 1))
-        for n in range(first, count, BURST * splits):
-            for i in range(BURST):
-                activation = activations[start + i * splits * depth]
-                if k == depth:
-                    activation = float32(1)
-                total += activation * grad_logits[index(n + i * splits) * NUM_CLASSES + c]
-            start = index(start + BURST * splits * depth)
-        return total
+        thread = index(cuda.threadIdx.x)
+        for i in range(act_steps + grad_steps):
+            staged[i] = float32(0)  # or the compiler keeps what a condition may leave unchanged
+        k, n = thread % tile, thread // tile
+        if n < act_rows:
+            first = index((start + n) * depth + min(first_input + k, depth - 1))
+            for i in range(act_steps):
+                staged[i] = activations[first + i * act_rows * depth]
+        c, n = thread % NUM_CLASSES, thread // NUM_CLASSES
+        if n < grad_rows:
+            first = index((start + n) * NUM_CLASSES + c)
+            for i in range(grad_steps):
+                staged[act_steps + i] = grad_logits[first + i * grad_rows * NUM_CLASSES]
 
     @cuda.jit(device=True)
-    def update_weights(activations, grad_logits, count, step, own_weights, weights, biases, scratch):
+    def store_part(staged, first_input, scratch):
+        """What `fetch_part` brought, into shared memory: a row of images for each input, then one for each class."""
+        thread = index(cuda.threadIdx.x)
+        k, n = thread % tile, thread // tile
+        if n < act_rows:
+            for i in range(act_steps):  # input K, of the biases, is always 1
+                scratch[k * stride + n + i * act_rows] = float32(1) if first_input + k == depth else staged[i]
+        c, n = thread % NUM_CLASSES, thread // NUM_CLASSES
+        if n < grad_rows:
+            for i in range(grad_steps):
+                scratch[(tile + c) * stride + n + i * grad_rows] = staged[act_steps + i]
+
+    @cuda.jit(device=True)
+    def add_part(scratch, sums):
+        """The stored images' gradients of the ten weights of the thread's input, added to sums.
+
+        Of the threads of a tile, `splits` side by side have the same input and share out the images.
+        """
+        thread = index(cuda.threadIdx.x)
+        if thread < tile * splits:
+            own, split = thread // splits * stride, thread % splits
+            for n in range(0, rows, splits):
+                activation = scratch[own + split + n]
+                for c in range(NUM_CLASSES):
+                    sums[c] += activation * scratch[(tile + c) * stride + split + n]
+
+    @cuda.jit(device=True)
+    def update_weights(
+        activations, grad_logits, step, own_weights, weights, biases, staged, sums, scratch
+    ):  # fmt: skip
         """Step down the gradient of the block's own slice of the weights. Only the owner keeps and writes a weight."""
         thread = index(cuda.threadIdx.x)
-        for i in range(owned_each):
-            slot = thread + i * threads
-            split, owned_weight = slot // owned, slot % owned
-            k, c = index(cuda.blockIdx.x) * slice_size + owned_weight // NUM_CLASSES, owned_weight % NUM_CLASSES
-            total = float32(0)
-            if split < splits and k <= depth:
-                total = sum_batch(activations, grad_logits, k, c, split, count)
-            if splits > 1:
-                scratch[thread] = total
+        for t in range(tiles):
+            first_input = index(cuda.blockIdx.x) * inputs + t * tile
+            for c in range(NUM_CLASSES):
+                sums[c] = float32(0)
+            fetch_part(activations, grad_logits, 0, first_input, staged)
+            for part in range(1, parts_of_batch + 1):
+                store_part(staged, first_input, scratch)
                 cuda.syncthreads()
-                if split == 0:
-                    for other in range(1, splits):
-                        total += scratch[thread + other * owned]
-            if split == 0 and k <= depth:
-                own_weights[i] -= step * total
-                if k < depth:
-                    weights[c, k] = own_weights[i]
-                else:
-                    biases[c] = own_weights[i]
+                if part < parts_of_batch:  # comes while this one is added
+                    fetch_part(activations, grad_logits, part * rows, first_input, staged)
+                add_part(scratch, sums)
+                cuda.syncthreads()
+            if thread < tile * splits:
+                for c in range(NUM_CLASSES):
+                    scratch[c * sums_stride + thread // splits * (splits + 1) + thread % splits] = sums[c]
+            cuda.syncthreads()
+            for i in range(owned_each):
+                slot = thread + i * threads
+                k, c = slot // NUM_CLASSES, slot % NUM_CLASSES
+                own = index(t * owned_each + i)
+                if slot < owned and first_input + k <= depth and t * tile + k < inputs:
+                    own_weights[own] -= step * sum_row(scratch, c * sums_stride + k * (splits + 1), 1, splits)
+                    if first_input + k < depth:
+                        weights[index(c * depth + first_input + k)] = own_weights[own]
+                    else:
+                        biases[c] = own_weights[own]
+            if tiles > 1:
+                cuda.syncthreads()
 
     @cuda.jit(device=True)
-    def sum_filters(grad_filters, learners, parts):
-        """The last warp adds up what the learning blocks left for the block's own numbers: parts (numbers, 33)."""
-        lane, block = cuda.threadIdx.x - last_warp, index(cuda.blockIdx.x)
-        if lane >= 0:
-            for i in range(numbers_each):
+    def fetch_shares(grad_filters, share):
+        """Begin to bring what the blocks left for the block's own numbers of the filters, shared out by a warp each.
+
+        The last threads do it, which have the least else to do.
+        """
+        for i in range(share_rounds):
+            slot = threads - 1 - index(cuda.threadIdx.x) + i * threads
+            number = min(index(cuda.blockIdx.x) + slot // LANES * blocks, numbers - 1)
+            for j in range(share_steps):
+                share[i * share_steps + j] = float32(0)
+            if slot < numbers_each * LANES:
+                for j in range(share_steps):
+                    learner = min(slot % LANES + j * LANES, blocks - 1)
+                    share[i * share_steps + j] = grad_filters[learner * numbers + number]
+
+    @cuda.jit(device=True)
+    def sum_shares(share, learners, parts):
+        """Of the shares those of blocks that have learned something, added up: parts (numbers_each, 33)."""
+        for i in range(share_rounds):
+            slot = threads - 1 - index(cuda.threadIdx.x) + i * threads
+            if slot < numbers_each * LANES:
                 total = float32(0)
-                if block + i * blocks < numbers:
-                    for learner in range(lane, learners, LANES):
-                        total += grad_filters[index(learner), block + i * blocks]
-                parts[i * (LANES + 1) + index(lane)] = total
+                for j in range(share_steps):
+                    if slot % LANES + j * LANES < learners:
+                        total += share[i * share_steps + j]
+                parts[slot // LANES * (LANES + 1) + slot % LANES] = total
 
     @cuda.jit(cache=True, **limit(threads * together))
     def learn_epoch(
         images, labels, order, batch_size, learning_rate, filters, filter_biases, weights, biases,
-        activations, grad_logits, grad_filters, arrived, meeting, totals,
+        activations, grad_logits, grad_filters, arrived, totals,
     ):  # fmt: skip
-        """images (all, 784) uint8, labels (all,), order (N,) int32; the parameters, weights as (10, K), are changed.
+        """images (all, 196) uint32, labels (all,), order (N,) int32; the flat parameters, weights by class, are changed.
 
         activations (rows * K,) and grad_logits (rows * 10,), with `batch_rows` rows of zeros, and grad_filters
-        (blocks, 10 * F) pass work between the blocks; arrived (1,) and meeting are the barrier's (see `meet`); totals
-        (2, blocks, 10) gets each block's summed losses and hits, by label.
+        (blocks * 10 * F,) pass work between the blocks; arrived (1,) is the barrier's; totals (2, blocks, 10) gets each
+        block's summed losses and hits, by label.
         """
-        cuda.cg.this_grid().sync()  # makes the launch cooperative: refused where the blocks would not fit all at once
         thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
-        image = cuda.shared.array(PIXELS, float32)
+        both = cuda.shared.array(both_images, float32)  # the image that is learned, and the one that comes after it
         scratch = cuda.shared.array(scratch_size, float32)
         parts = cuda.shared.array(parts_size, float32)
         logits = cuda.shared.array(NUM_CLASSES, float32)
         exponentials = cuda.shared.array(NUM_CLASSES, float32)
-        pixels = cuda.local.array(pixels_each, uint8)
+        words = cuda.local.array(words_each, uint32)
         taps = cuda.local.array(both_taps, float32)
         own_biases = cuda.local.array(2, float32)
         patch = cuda.local.array(16, float32)
@@ -429,29 +568,41 @@ def kernels(num_filters, relu, threads, blocks, together=1):
         tap_sums = cuda.local.array(both_sums, float32)
         pooled = cuda.local.array(both_rounds, float32)
         winners = cuda.local.array(both_rounds, int32)
-        own_weights = cuda.local.array(owned_each, float32)
+        own_weights = cuda.local.array(own_size, float32)
+        staged = cuda.local.array(staged_size, float32)
+        share = cuda.local.array(share_size, float32)
 
         # What of the parameters is this thread's own to keep and to change.
-        for i in range(owned_each):
-            owned_weight = (thread + i * threads) % owned
-            k, c = block * slice_size + owned_weight // NUM_CLASSES, owned_weight % NUM_CLASSES
-            if k <= depth:
-                own_weights[i] = weights[c, k] if k < depth else biases[c]
+        for t in range(tiles):
+            for i in range(owned_each):
+                slot = thread + i * threads
+                k, c = t * tile + slot // NUM_CLASSES, slot % NUM_CLASSES
+                if slot < owned and k < inputs and block * inputs + k <= depth:
+                    k += block * inputs
+                    own_weights[index(t * owned_each + i)] = weights[c * depth + k] if k < depth else biases[c]
         number = block + thread * blocks
         tap, own_filter = number // num_filters, number % num_filters
         own_number = float32(0)
         if thread < numbers_each and number < numbers:
-            own_number = filters[own_filter, tap // 3, tap % 3] if tap < 9 else filter_biases[own_filter]
+            own_number = filters[own_filter * 9 + tap] if tap < 9 else filter_biases[own_filter]
         answer = thread - last_warp  # the last warp's first ten threads have a logit each
         answers = 0 <= answer < NUM_CLASSES
+        if thread == 0 and block == 0:
+            arrived[0] = 0
+        # Makes the launch cooperative: refused where the blocks would not fit all at once. Nobody counts before here.
+        cuda.cg.this_grid().sync()
 
+        arrivals, at = int32(0), 0
         loss, hit = float64(0), int32(0)
         coming = order[index(min(block, order.shape[0] - 1))]
-        fetch(images, coming, pixels)
+        fetch(images, coming, words)
         for first in range(0, order.shape[0], batch_size):
             count = min(batch_size, order.shape[0] - first)
+            step = learning_rate / float32(count)
 
             # learn
+            store(words, both, at)  # in the time that the wait takes anyway
+            wait(arrived, arrivals)
             fetch_parameters(filters, filter_biases, weights, taps, own_biases, columns)
             bias = biases[index(answer) % NUM_CLASSES]
             for s in range(both_sums):
@@ -459,44 +610,52 @@ def kernels(num_filters, relu, threads, blocks, together=1):
             for image_in_batch in range(block, count, blocks):
                 n = index(image_in_batch)
                 label = labels[index(coming)]
-                store(pixels, image)
                 following = first + n + blocks if n + blocks < count else first + batch_size + block
                 coming = order[index(min(following, order.shape[0] - 1))]
-                cuda.syncthreads()
-                forward(image, taps, own_biases, weights, pooled, winners, columns, patch, sums)
+                forward(both, at, taps, own_biases, weights, pooled, winners, columns, patch, sums)
                 leave_activations(pooled, n, activations)
-                fetch(images, coming, pixels)
+                fetch(images, coming, words)
                 sum_columns(sums, SUMS, scratch, parts, LANES, threads // LANES)
                 largest, total = softmax(parts, bias, answers, answer, logits, exponentials, sums)
                 for c in range(NUM_CLASSES):  # from here on sums is the gradient at the logits
-                    if c == label:
-                        sums[c] -= float32(1)
-                    if c == answer:
-                        grad_logits[n * NUM_CLASSES + c] = sums[c]
-                if answers and answer == label:
-                    loss += math.log(total) + largest - logits[index(label)]
-                    hit += read_right(logits, index(label))
-                backward(image, weights, pooled, winners, columns, sums, tap_sums)
+                    sums[c] -= float32(c == label)
+                if answers:
+                    right = float32(answer == label)
+                    grad_logits[n * NUM_CLASSES + index(answer)] = (
+                        exponentials[index(answer)] * (float32(1) / total) - right
+                    )
+                    if answer == label:
+                        loss += math.log(total) + largest - logits[index(label)]
+                        hit += read_right(logits, index(label))
+                backward(both, at, weights, pooled, winners, columns, sums, tap_sums)
+                if n + blocks < count:
+                    at = index(PIXELS - at)
+                    store(words, both, at)
                 cuda.syncthreads()
             if block < count:
                 leave_filter_gradients(tap_sums, scratch, parts, grad_filters)
-            if thread < NUM_CLASSES:
+            if count < batch_size and thread < NUM_CLASSES:
                 for n in range(count + block, batch_size, blocks):  # a smaller last batch leaves rows of the one before
                     grad_logits[index(n) * NUM_CLASSES + thread] = float32(0)
-            meeting = meet(arrived, meeting)
+            arrive(arrived)
+            arrivals += blocks
+            wait(arrived, arrivals)
 
             # update
-            step = learning_rate / float32(count)
-            sum_filters(grad_filters, min(count, blocks), parts)
-            update_weights(activations, grad_logits, count, step, own_weights, weights, biases, scratch)
+            fetch_shares(grad_filters, share)
+            update_weights(
+                activations, grad_logits, step, own_weights, weights, biases, staged, sums, scratch
+            )  # fmt: skip
+            sum_shares(share, min(count, blocks), parts)
             cuda.syncthreads()
             if thread < numbers_each and number < numbers:
                 own_number -= step * sum_row(parts, thread * (LANES + 1), 1, LANES)
                 if tap < 9:
-                    filters[own_filter, tap // 3, tap % 3] = own_number
+                    filters[own_filter * 9 + tap] = own_number
                 elif relu:
                     filter_biases[own_filter] = own_number
-            meeting = meet(arrived, meeting)
+            arrive(arrived)
+            arrivals += blocks
 
         if answers:  # each label's thread has kept the sums of its images
             totals[0, block, index(answer)] = loss
@@ -504,47 +663,78 @@ def kernels(num_filters, relu, threads, blocks, together=1):
 
     @cuda.jit(cache=True, **limit(threads * together))
     def read_images(images, filters, filter_biases, weights, biases, logits, probabilities):
-        """images (N, 784) uint8 -> logits (N, 10) and probabilities (N, 10); any number of blocks."""
-        thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
-        image = cuda.shared.array(PIXELS, float32)
+        """images (N, 196) uint32 -> logits (N, 10) and probabilities (N, 10); any number of blocks.
+
+        A block reads two images at a time: each weight that it loads serves both.
+        """
+        thread, block, last = index(cuda.threadIdx.x), index(cuda.blockIdx.x), images.shape[0] - 1
+        both = cuda.shared.array(both_images, float32)
         scratch = cuda.shared.array(scratch_size, float32)
         parts = cuda.shared.array(parts_size, float32)
-        own_logits = cuda.shared.array(NUM_CLASSES, float32)
-        exponentials = cuda.shared.array(NUM_CLASSES, float32)
-        pixels = cuda.local.array(pixels_each, uint8)
+        own_logits = cuda.shared.array(both_logits, float32)
+        exponentials = cuda.shared.array(both_logits, float32)
+        words = cuda.local.array(words_each, uint32)
+        other_words = cuda.local.array(words_each, uint32)
         taps = cuda.local.array(both_taps, float32)
         own_biases = cuda.local.array(2, float32)
         patch = cuda.local.array(16, float32)
         columns = cuda.local.array(columns_size, float32)
-        sums = cuda.local.array(SUMS, float32)
-        pooled = cuda.local.array(both_rounds, float32)
-        winners = cuda.local.array(both_rounds, int32)
-        answer = thread - last_warp  # the last warp's first ten threads have a logit each
-        answers = 0 <= answer < NUM_CLASSES
-        bias = biases[index(answer) % NUM_CLASSES]
+        sums = cuda.local.array(both_sums, float32)
+        answer = index(thread - last_warp)  # the last warp's first twenty threads have a logit each
+        answers = thread - last_warp >= 0 and answer < 2 * NUM_CLASSES
+        c = answer % NUM_CLASSES
+        bias = biases[c]
 
         fetch_parameters(filters, filter_biases, weights, taps, own_biases, columns)
-        fetch(images, min(block, images.shape[0] - 1), pixels)
-        for n in range(block, images.shape[0], cuda.gridDim.x):
-            store(pixels, image)
+        fetch(images, min(2 * block, last), words)
+        fetch(images, min(2 * block + 1, last), other_words)
+        for first in range(2 * block, images.shape[0], 2 * cuda.gridDim.x):
+            store(words, both, 0)
+            store(other_words, both, PIXELS)
             cuda.syncthreads()
-            fetch(images, min(n + cuda.gridDim.x, images.shape[0] - 1), pixels)
-            forward(image, taps, own_biases, weights, pooled, winners, columns, patch, sums)
-            sum_columns(sums, SUMS, scratch, parts, LANES, threads // LANES)
-            softmax(parts, bias, answers, answer, own_logits, exponentials, sums)
-            for c in range(NUM_CLASSES):
-                if c == answer:
-                    logits[index(n), c] = own_logits[c]
-                    probabilities[index(n), c] = sums[c]
+            fetch(images, min(first + 2 * cuda.gridDim.x, last), words)
+            fetch(images, min(first + 2 * cuda.gridDim.x + 1, last), other_words)
+            read_two(both, taps, own_biases, weights, columns, patch, sums)
+            sum_columns(sums, both_sums, scratch, parts, LANES, threads // LANES)
+            if answers:
+                own_logits[answer] = bias + sum_row(parts, answer * (LANES + 1), 1, LANES)
+            cuda.syncthreads()
+            if answers:
+                exponentials[answer] = math.exp(own_logits[answer] - largest_of(own_logits, answer - c))
+            cuda.syncthreads()
+            n = index(first) + answer // NUM_CLASSES
+            if answers and n <= last:
+                logits[n, c] = own_logits[answer]
+                probabilities[n, c] = exponentials[answer] / sum_row(exponentials, answer - c, 1, NUM_CLASSES)
 
     return learn_epoch, read_images
 
 
-def batch_rows(num_filters, threads, blocks, batch_size):
-    """Rows that the activations of a batch need: as many as the bursts of `sum_batch` read."""
-    owned = -(-(PLACES * num_filters + 1) // blocks) * NUM_CLASSES
-    burst = BURST * max(1, threads // owned)
-    return -(-batch_size // burst) * burst
+def scratch_floats(threads):
+    """Shared memory that a block uses for one thing after another: two filters' sums of every thread, or what it stages."""
+    return max((2 * SUMS + 1) * threads, 2048)
+
+
+def update_plan(num_filters, threads, blocks, batch_size):
+    """How a block updates its weights: (inputs that it owns, inputs at a time, threads for each, images at a time).
+
+    Input K is always 1, and its weights are the biases. The images at a time fit in the block's scratch memory.
+    """
+    inputs = -(-(PLACES * num_filters + 1) // blocks)
+    tile = min(inputs, threads)
+    splits = 1
+    while 2 * splits * tile <= threads and splits < LANES:
+        splits *= 2
+    rows = -(-batch_size // splits) * splits
+    while (tile + NUM_CLASSES) * staged_stride(threads, tile, rows) > scratch_floats(threads):
+        rows = -(-rows // 2 // splits) * splits
+    return inputs, tile, splits, rows
+
+
+def staged_stride(threads, tile, rows):
+    """Room for so many images' numbers of one kind: loads bring them in steps, and an odd number spreads the banks."""
+    steps = threads // tile, threads // NUM_CLASSES
+    return max(-(-rows // step) * step for step in steps) | 1
 
 
 def limit(threads):
@@ -569,41 +759,32 @@ def epoch_problem(num_filters):
 class EpochTrainer:
     """Trains whole epochs, each in one launch, on parameters that stay on the device.
 
-    num_filters, relu: of the network; threads, blocks: the shape of the launch, by default a block on each
-    multiprocessor, so that all blocks are on the GPU at once.
+    num_filters, relu: of the network; batch_size: of the epochs; threads, blocks: the shape of the launch, by default a
+    block on each multiprocessor, so that all blocks are on the GPU at once.
     """
 
-    def __init__(self, num_filters, relu, threads=THREADS, blocks=None):
-        self.num_filters = num_filters
-        self.threads, self.blocks = threads, blocks or default_blocks()
-        self.launch = kernels(num_filters, relu, threads, self.blocks)[0][self.blocks, threads]
-        self.grad_filters = cuda.device_array((self.blocks, SUMS * num_filters), np.float32)
-        self.totals = cuda.device_array((2, self.blocks, NUM_CLASSES), np.float64)
-        self.arrived = cuda.to_device(np.zeros(1, np.int32))
-        self.meetings = 0  # so far, of all blocks
-        self._between = lru_cache(maxsize=4)(self._make_between)
+    def __init__(self, num_filters, relu, batch_size, threads=THREADS, blocks=None):
+        blocks = blocks or default_blocks()
+        _, tile, _, rows = update_plan(num_filters, threads, blocks, batch_size)
+        self.batch_size = batch_size
+        self.launch = kernels(num_filters, relu, threads, blocks, 1, batch_size)[0][blocks, threads]
+        in_parts = -(-batch_size // rows) * rows + staged_stride(threads, tile, rows)  # as far as loads reach
+        # What passes between the blocks: activations, gradients at the logits, gradients of the filters.
+        shapes = in_parts * PLACES * num_filters, in_parts * NUM_CLASSES, blocks * SUMS * num_filters
+        self.between = [cuda.to_device(np.zeros(shape, np.float32)) for shape in shapes]
+        self.arrived = cuda.device_array(1, np.int32)
+        self.totals = cuda.device_array((2, blocks, NUM_CLASSES), np.float64)
 
-    def _make_between(self, batch_size):
-        """The activations and gradients at the logits that pass between the blocks, all zero."""
-        rows = batch_rows(self.num_filters, self.threads, self.blocks, batch_size)
-        widths = PLACES * self.num_filters, NUM_CLASSES
-        return [cuda.to_device(np.zeros(rows * width, np.float32)) for width in widths]
-
-    def start(self, images, labels, order, batch_size, learning_rate, parameters):
+    def start(self, images, labels, order, learning_rate, parameters):
         """Begin to learn every image once in this order, and return at once; `finish` waits.
 
-        images (N, 784) uint8, labels and order (N,) int32, parameters (filters, filter biases, weights (10, K),
-        biases): all on the device.
+        images (N, 196) uint32, four pixels a word, labels and order (N,) int32, parameters (filters, filter biases,
+        weights by class, biases), flat: all on the device.
         """
-        meetings = 2 * -(-order.shape[0] // batch_size)
-        if (self.meetings + meetings) * self.blocks >= 2**31:  # what an int32 can count
-            self.arrived.copy_to_device(np.zeros(1, np.int32))
-            self.meetings = 0
         self.launch(
-            images, labels, order, np.int32(batch_size), np.float32(learning_rate), *parameters,
-            *self._between(batch_size), self.grad_filters, self.arrived, np.int32(self.meetings + 1), self.totals,
+            images, labels, order, np.int32(self.batch_size), np.float32(learning_rate), *parameters,
+            *self.between, self.arrived, self.totals,
         )  # fmt: skip
-        self.meetings += meetings
 
     def finish(self):
         """(summed loss, number read right) of the epoch that was started last, once it is done."""
@@ -612,25 +793,43 @@ class EpochTrainer:
 
 
 class Reader:
-    """Reads any number of images in one launch: convolution, pooling, dense layer and softmax in one kernel."""
+    """Reads any number of images in one launch: convolution, pooling, dense layer and softmax in one kernel.
 
-    def __init__(self, num_filters, relu):
+    num_filters, relu: of the network; parameters: as in `EpochTrainer.start`; what they hold may change.
+    """
+
+    def __init__(self, num_filters, relu, parameters):
         # Nothing here waits for another block, so several small ones a multiprocessor fill each other's pauses.
         threads = THREADS if SIMULATED else READER_THREADS
-        blocks = READERS * default_blocks()
-        self.launch = kernels(num_filters, relu, threads, blocks, READERS)[1][blocks, threads]
-        self._results = lru_cache(maxsize=1)(
-            lambda count: [cuda.device_array((count, NUM_CLASSES), np.float32) for _ in range(2)]
-        )
+        self.shape = READERS * default_blocks(), threads
+        self.kernel = kernels(num_filters, relu, threads, self.shape[0], READERS)[1]
+        self.parameters = parameters
+        self.images = self.replay = None
 
-    def read(self, images, parameters):
-        """(logits, probabilities), both (N, 10) float32 and valid until the next call, of images (N, 784) uint8.
+    def read(self, images):
+        """(logits, probabilities), both (N, 10) float32 and valid until the next call, of images (N, 196) uint32.
 
-        parameters as in `EpochTrainer.start`; all on the device.
+        All on the device. From the second time on that the same array comes, its launch is recorded and replayed,
+        which costs the host a tenth.
         """
-        logits, probabilities = self._results(images.shape[0])
-        self.launch(images, *parameters, logits, probabilities)
-        return logits, probabilities
+        if images is not self.images:
+            self.images, self.replay = images, None
+            self.results = [cuda.device_array((images.shape[0], NUM_CLASSES), np.float32) for _ in range(2)]
+            self._launch(0)
+        elif self.replay:
+            self.replay()
+        else:
+            self.replay = record(self._launch) if graph_problem() is None else functools.partial(self._launch, 0)
+            self.replay()
+        return self.results
+
+    def _launch(self, stream):
+        self.kernel[*self.shape, stream](self.images, *self.parameters, *self.results)
+
+
+def as_words(images):
+    """uint8 images (N, 28, 28) as uint32 (N, 196), four pixels a word: how the kernels here take them."""
+    return np.ascontiguousarray(images).reshape(len(images), PIXELS).view(np.uint32)
 
 
 def default_blocks():

@@ -81,6 +81,36 @@ def reusable_arrays(dtype=np.float32):
     return cache(lambda *shape: cuda.device_array(shape, dtype))
 
 
+def graph_problem():
+    """None when launches can be recorded as a CUDA graph here, otherwise the reason in one line."""
+    if SIMULATED:
+        return "the CUDA simulator has no graphs"
+    try:
+        from cuda.core.graph import GraphBuilder  # noqa: F401
+    except ImportError:
+        return "it needs cuda-core 1.0 or newer; install requirements.txt"
+    return None
+
+
+def record(launch):
+    """A CUDA graph of the kernels that launch(stream) launches, as a function that replays them.
+
+    It costs the host far less than the launches do; their arguments are frozen. Needs `graph_problem` to be None.
+    """
+    from cuda.core import Device
+
+    device = Device(cuda.get_current_device().id)
+    device.set_current()
+    cuda.synchronize()
+    recorder = device.create_stream().create_graph_builder().begin_building()
+    try:
+        launch(recorder)
+    finally:
+        recorder.end_building()
+    graph = recorder.complete()
+    return lambda: graph.launch(device.default_stream)
+
+
 @cuda.jit(device=True)
 def block_sum(value):
     """The sum of one float32 from each thread of the block, returned to all of them; every thread must call it.

@@ -230,7 +230,7 @@ class Network:
             Path(scratch).unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path, **options):
+    def load(cls, path, /, **options):
         """A network from a model file; `options` go to the engine (such as block=(8, 8) for CNNGPU).
 
         The file is one .npz, the same for every engine: the four arrays of Parameters, and `meta`, a JSON string.

@@ -46,12 +46,11 @@ def signatures():
 
 def epoch_signatures():
     """Argument types of the two kernels that epoch_gpu.kernels makes."""
-    from numba import float32, float64, int32, uint8
+    from numba import float32, float64, int32, uint32
 
-    images, one, two, three = uint8[:, ::1], float32[::1], float32[:, ::1], float32[:, :, ::1]
-    counts, parameters = int32[::1], (three, one, two, one)
-    between = one, one, two, counts, int32, float64[:, :, ::1]
-    return (images, counts, counts, int32, float32, *parameters, *between), (images, *parameters, two, two)
+    images, one, two, counts = uint32[:, ::1], float32[::1], float32[:, ::1], int32[::1]
+    learn = images, counts, counts, int32, float32, *[one] * 4, *[one] * 3, counts, float64[:, :, ::1]
+    return learn, (images, *[one] * 4, two, two)
 
 
 # Sums over a whole epoch are kept in float64; everything else is float32, and a stray literal would show as .f64.
