@@ -33,7 +33,8 @@ COARSE = 4  # the search for the ink's scale works on a picture this many times 
 BLACK_POINT = 40  # grey levels (of 255): below this much light, differences are noise and not ink
 THICKEST_RULE = 16  # working pixels; thicker lines are strokes
 EDGE = 5  # coarse pixels; so wide, with its blur, is the edge between two surfaces
-SHADOW = 0.5  # of the light on the sheet is left in its darkest shadow
+NEARBY = 31  # coarse pixels; within half of that, light on one surface does not fall below ...
+SHADOW = 0.5  # ... this share, not even into a shadow
 FAINTEST_INK = 0.04  # darkness; below, nothing is ink
 MAX_ENLARGEMENT = 8  # of a small picture: a few pixels make no digit, however large
 MAX_PIXELS = 200_000_000  # a larger picture is refused: it is more likely a trap than a photo
@@ -215,18 +216,21 @@ def _inner_ink(grey, window):
 def find_sheet(grey, window):
     """Mask (h, w) uint8 0/1 of the surface that is written on: all but what is far darker, such as the desk around it.
 
-    A closing fills the strokes and keeps the edges between surfaces sharp. Dark ink is written on the bright surface,
-    and the shadows on it keep at least SHADOW of its light. What is bright but small beside the sheet (print on the
-    desk) is no sheet.
+    A closing fills the strokes and keeps the edges between surfaces sharp. Dark ink is written on the bright surface.
+    Light fades slowly, so a sheet may end up as dark as a desk in its far corner; only where much of the light is lost
+    within a short way does another surface begin. What is bright but small beside the sheet (print on the desk) is no
+    sheet.
     """
     window = window // COARSE
     coarse = cv2.resize(grey, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA)
     surface = paper_level(coarse, window)
-    bright = (surface >= SHADOW * np.percentile(surface, 90)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
+    nearby = cv2.dilate(surface, np.ones((NEARBY, NEARBY), np.uint8))
+    even = (surface >= SHADOW * nearby).astype(np.uint8)
+    sheet = keep_strong(even, surface >= SHADOW * np.percentile(surface, 98))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(sheet)
     areas = stats[:, cv2.CC_STAT_AREA]
     areas[0] = 0  # the desk
-    sheet = (areas >= 0.1 * areas.max())[labels] & (bright > 0)
+    sheet = (areas >= 0.1 * areas.max())[labels] & (sheet > 0)
     sheet = cv2.erode(sheet.astype(np.uint8), np.ones((EDGE, EDGE), np.uint8))  # the edge itself is neither
     return cv2.resize(sheet, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
 
