@@ -183,13 +183,14 @@ def find_ink_scale(grey):
     coarse = cv2.medianBlur(coarse, 3)
     sides = coarse, 255 - coarse
     windows = [9, 17, 33, 65, 129]
-    amounts = [[float(np.square(_inner_ink(side, window)).sum()) for window in windows] for side in sides]
-    growth = np.abs(np.diff(np.log(np.array(amounts) + 1.0), axis=1))  # (2 sides, 4 steps)
+    amounts = np.array([[float(np.square(_inner_ink(side, window)).sum()) for window in windows] for side in sides])
+    growth = np.abs(np.diff(np.log(amounts + 0.1), axis=1))  # (2 sides, 4 steps)
+    growth[amounts[:, :-1] < 0.1] = np.inf  # no ink at all does not grow either, but that tells nothing
     at_rest = growth < 0.3
     first = int(np.argmax(at_rest.any(axis=0))) if at_rest.any() else int(np.argmin(growth.min(axis=0)))
     side = int(growth[1, first] < growth[0, first])
     # Small marks come to rest before thick strokes do: go on to where most of the ink is in.
-    ink = np.array(amounts[side][:-1]) * at_rest[side]
+    ink = amounts[side, :-1] * at_rest[side]
     step = int(np.argmax(ink > 0.5 * ink.max())) if ink.any() else first
     strokes = _inner_ink(sides[side], windows[step]) > 0
     parts = _connected(strokes.astype(np.uint8), np.ones_like(coarse), smallest=3)[0]
