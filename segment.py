@@ -20,6 +20,7 @@ The same steps run for every picture, each a function below, in this order:
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -32,6 +33,7 @@ WORKING_SIDE = 1600  # pixels on the longer side while the ink is looked for
 COARSE = 4  # the search for the ink's scale works on a picture this many times smaller
 BLACK_POINT = 40  # grey levels (of 255): below this much light, differences are noise and not ink
 THICKEST_RULE = 16  # working pixels; thicker lines are strokes
+THICKEST_STROKE = 3  # times the width of most strokes; what is thicker is no stroke
 EDGE = 5  # coarse pixels; so wide, with its blur, is the edge between two surfaces
 NEARBY = 31  # coarse pixels; within half of that, light on one surface does not fall below ...
 SHADOW = 0.5  # ... this share, not even into a shadow
@@ -88,6 +90,16 @@ class Glyph:
     @property
     def size(self):
         return max(self.width, self.height)
+
+    @cached_property
+    def stroke(self):
+        """Mean width of its strokes in pixels."""
+        return stroke_width(self.mask)
+
+    @property
+    def length(self):
+        """Length of its strokes in pixels, all together."""
+        return self.area / self.stroke
 
 
 # -- the picture ------------------------------------------------------------------------------------------------------
@@ -367,7 +379,7 @@ def find_glyphs(ink, sheet):
     glyphs, _ = _connected(ink, cv2.erode(sheet, np.ones((5, 5), np.uint8)))
     at_border = [glyph for glyph in glyphs if _border_distance(glyph.x, glyph.y, glyph.right, glyph.bottom, ink) < 5]
     glyphs = [glyph for glyph in glyphs if glyph not in at_border]
-    glyphs = [glyph for glyph in glyphs if not _is_frame(glyph, glyphs)]
+    glyphs = drop_slabs([glyph for glyph in glyphs if not _is_frame(glyph, glyphs)])
     height = typical_height(glyphs or at_border)
     for glyph in at_border:
         centre_distance = _border_distance(*glyph.centre, *glyph.centre, ink)
@@ -397,6 +409,15 @@ def _connected(ink, inside, smallest=8):
 def typical_height(glyphs):
     """Median height of the glyphs, each counted by its ink: specks are many, but weigh little. 0 without glyphs."""
     return weighted_median([glyph.height for glyph in glyphs], [glyph.area for glyph in glyphs])
+
+
+def drop_slabs(glyphs):
+    """Without what is far thicker than most strokes: a notepad's binding, a hole, a finger. One pen wrote the digits.
+
+    Strokes are counted by their length: a slab has much ink, but is no longer than one stroke.
+    """
+    width = weighted_median([glyph.stroke for glyph in glyphs], [glyph.length for glyph in glyphs])
+    return [glyph for glyph in glyphs if glyph.stroke < THICKEST_STROKE * width]
 
 
 def weighted_median(values, weights):
