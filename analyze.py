@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from errors import Parser, UserError, number, run
-from segment import Digit, find_digits, open_picture
+from segment import Digit, find_digits, open_picture, open_to_read
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "digits.npz"
 DRAWN_SIDE = 1600  # pixels: pictures that are drawn for people are made no larger
@@ -70,7 +70,7 @@ def read_pictures(files, model):
     found = []
     for file in files:
         try:
-            found.append(find_digits(open_picture(file)))
+            found.append(find_digits(*open_to_read(file)))
         except UserError as error:
             found.append(error)
     crops = [digit.crop for digits in found if isinstance(digits, list) for digit in digits]
@@ -182,7 +182,7 @@ def confidence_colour(confidence):
 def montage(picture, reading):
     """Every stage of one picture on one sheet, and below it the crops as the network sees them."""
     stages = {}
-    find_digits(picture, stages)
+    find_digits(picture, stages=stages)
     panels = [("the picture", shrink(picture, 480)[0])]
     for name, stage in stages.items():
         if stage.dtype != np.uint8 or stage.max(initial=0) == 1:

@@ -1,7 +1,7 @@
 """From a picture to the 28x28 crops of its digits, in reading order. Knows nothing of networks.
 
-    picture = open_picture("digits.jpg")
-    for digit in find_digits(picture):
+    picture, size = open_to_read("digits.jpg")
+    for digit in find_digits(picture, size):
         digit.crop, digit.box, digit.line
 
 The same steps run for every picture, each a function below, in this order:
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from errors import UserError
 
@@ -111,14 +111,33 @@ def open_picture(path):
     Transparent parts become white paper; 16-bit greys are scaled to 8 bits. Raises UserError, naming the file and the
     cause, for anything that is not a whole picture.
     """
+    return _decode(path)[0]
+
+
+def open_to_read(path):
+    """(picture, size) for `find_digits`: as `open_picture`, but a large JPEG comes smaller, and in half the time.
+
+    JPEG keeps frequencies, so that leaving out the high ones decodes it at 1/2, 1/4 or 1/8 of its size. The working
+    picture is smaller still. size: (width, height) that the upright picture has in full.
+    """
+    return _decode(path, WORKING_SIDE)
+
+
+def _decode(path, enough=None):
+    """(picture, full size): with `enough` pixels on the longer side if it is given and the file's format allows."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; only the picture matters here
             with Image.open(path) as image:
+                size = image.size
                 if image.width * image.height > MAX_PIXELS:
                     raise UserError(f"{path}: {image.width}x{image.height} pixels are too many (at most {MAX_PIXELS})")
+                if enough:
+                    shrink = max(1, max(size) / enough)
+                    image.draft(None, [max(1, int(side / shrink)) for side in size])
                 image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+                lies_on_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+                return _to_rgb(ImageOps.exif_transpose(image)), size[::-1] if lies_on_side else size
     except UserError:
         raise
     except Image.UnidentifiedImageError:
@@ -152,7 +171,7 @@ def _to_rgb(image):
 
 
 def scale_picture(picture):
-    """(height, width, 3) uint8 -> grey (h, w) uint8 with WORKING_SIDE pixels on the longer side, and the scale.
+    """(height, width, 3) uint8 -> grey (h, w) uint8 with WORKING_SIDE pixels on the longer side.
 
     The blur takes out the noise, whose grain is one pixel of the picture, however much that was enlarged.
     """
@@ -160,7 +179,13 @@ def scale_picture(picture):
     size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     grey = cv2.cvtColor(cv2.resize(picture, size, interpolation=interpolation), cv2.COLOR_RGB2GRAY)
-    return cv2.GaussianBlur(grey, (0, 0), max(1.0, 0.5 * scale)), scale
+    return cv2.GaussianBlur(grey, (0, 0), max(1.0, 0.5 * scale))
+
+
+def coarse_picture(grey):
+    """A working picture COARSE times smaller, but never without pixels."""
+    size = [max(1, side // COARSE) for side in grey.shape[::-1]]
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
 
 
 # -- from light to ink ------------------------------------------------------------------------------------------------
@@ -179,9 +204,13 @@ def paper_level(grey, window):
 
 
 def darkness(grey, window):
-    """How dark each pixel is against the paper around it: 0 (paper) to 1, float32. The division takes the light out."""
+    """(dark, light): how dark each pixel is against the paper around it, 0 (paper) to 1, and the light that falls there.
+
+    Both are float32 (h, w). Dividing by the light takes it out, so that ink is as dark in a shadow as beside it.
+    """
     paper = paper_level(grey, window)
-    return cv2.subtract(paper, grey) / (paper.astype(np.float32) + BLACK_POINT)
+    light = paper.astype(np.float32) + BLACK_POINT
+    return cv2.subtract(paper, grey) / light, light
 
 
 def find_ink_scale(grey):
@@ -191,8 +220,7 @@ def find_ink_scale(grey):
     step; above, it stays as it is. Only on the right side, dark or light, does it come to rest: what lies between
     strokes has no width of its own. What touches the border is left out, for the desk grows with every window.
     """
-    coarse = cv2.resize(grey, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA)
-    coarse = cv2.medianBlur(coarse, 3)
+    coarse = cv2.medianBlur(coarse_picture(grey), 3)
     sides = coarse, 255 - coarse
     windows = [9, 17, 33, 65, 129]
     amounts = np.array([[float(np.square(_inner_ink(side, window)).sum()) for window in windows] for side in sides])
@@ -216,7 +244,7 @@ def _inner_ink(grey, window):
 
     A stroke that is cut off touches the border with its width, but desks and shadows with their whole side.
     """
-    dark = darkness(grey, window)
+    dark, _ = darkness(grey, window)
     count, labels = cv2.connectedComponents((dark > 0.12).astype(np.uint8))
     area = np.bincount(labels.ravel(), minlength=count)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
@@ -235,8 +263,7 @@ def find_sheet(grey, window):
     sheet.
     """
     window = window // COARSE
-    coarse = cv2.resize(grey, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA)
-    surface = paper_level(coarse, window)
+    surface = paper_level(coarse_picture(grey), window)
     nearby = cv2.dilate(surface, np.ones((NEARBY, NEARBY), np.uint8))
     even = (surface >= SHADOW * nearby).astype(np.uint8)
     sheet = keep_strong(even, surface >= SHADOW * np.percentile(surface, 98))
@@ -248,22 +275,25 @@ def find_sheet(grey, window):
     return cv2.resize(sheet, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
 
 
-def ink_thresholds(dark, sheet):
-    """(low, high): above low a pixel may be ink, and a stroke must somewhere be above high.
+def ink_thresholds(dark, light, sheet):
+    """(low, high): above low a pixel may be ink, and a stroke must somewhere be above high; float32 (h, w).
 
     Strokes fade, so a low threshold is needed to follow them; so does the paper's texture begin, and a high one tells
     which of the connected parts are ink at all. Otsu's method finds the high one among the pixels that stand out of
-    the noise; noise is measured on the paper, which is most of any picture (median absolute deviation).
+    the noise; noise is measured on the paper, which is most of any picture (median absolute deviation). The sensor's
+    noise is the same everywhere in grey levels: where there is little light, it is much of the darkness.
     """
-    sample = dark[::3, ::3][sheet[::3, ::3] > 0]
+    dots = slice(None, None, 3), slice(None, None, 3)
+    on_sheet = sheet[dots] > 0
+    sample, light_there = dark[dots][on_sheet], light[dots][on_sheet]
     if sample.size == 0:
-        return 1.0, 1.0
+        return np.ones_like(dark), np.ones_like(dark)
     paper = float(np.median(sample))
-    noise = 1.4826 * float(np.median(np.abs(sample - paper)))
-    floor = max(paper + 4 * noise, FAINTEST_INK)
-    levels = (sample[sample > floor] * 255).astype(np.uint8)
-    high = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0] / 255 if levels.size else floor
-    return max(0.5 * high, floor), max(high, floor)
+    noise = 1.4826 * float(np.median(np.abs(sample - paper) * light_there))  # grey levels
+    floor = np.maximum(paper + 4 * noise / light, FAINTEST_INK)
+    levels = (sample[sample > floor[dots][on_sheet]] * 255).astype(np.uint8)
+    high = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0] / 255 if levels.size else 0.0
+    return np.maximum(floor, np.float32(0.5 * high)), np.maximum(floor, np.float32(high))
 
 
 def keep_strong(ink, strong):
@@ -636,18 +666,21 @@ def _even_strokes(mask):
 # -- all of it --------------------------------------------------------------------------------------------------------
 
 
-def find_digits(picture, stages=None):
+def find_digits(picture, size=None, stages=None):
     """Find the digits of a picture: a list of Digit in reading order, empty where there is none.
 
-    picture: (height, width, 3) uint8 RGB. stages: a dict that is filled with what each step made, for --debug.
+    picture: (height, width, 3) uint8 RGB. size: (width, height) of the full picture, in whose pixels the boxes are,
+    where `picture` is a smaller copy. stages: a dict that is filled with what each step made, for --debug.
     """
-    grey, scale = scale_picture(picture)
+    grey = scale_picture(picture)
+    full_size = size or picture.shape[1::-1]
+    across, down = (full / working for full, working in zip(full_size, grey.shape[::-1], strict=True))
     light_on_dark, window = find_ink_scale(grey)
     if light_on_dark:
         grey = 255 - grey
-    dark = darkness(grey, window)
+    dark, light = darkness(grey, window)
     sheet = find_sheet(grey, window)
-    low, high = ink_thresholds(dark, sheet)
+    low, high = ink_thresholds(dark, light, sheet)
     ink = (dark > low) & sheet
     clean = keep_strong(remove_rules(remove_frames(ink)), dark > high)
     glyphs, height = find_glyphs(clean, sheet)
@@ -656,7 +689,12 @@ def find_digits(picture, stages=None):
     digits = []
     for number, line in enumerate(sort_into_lines(glyphs)):
         for glyph in line:
-            box = tuple(round(side / scale) for side in (glyph.x, glyph.y, glyph.width, glyph.height))
+            box = (
+                round(glyph.x * across),
+                round(glyph.y * down),
+                max(1, round(glyph.width * across)),
+                max(1, round(glyph.height * down)),
+            )
             digits.append(Digit(normalise(glyph.mask * 255), box, number))
     if stages is not None:
         stages["grey"] = grey

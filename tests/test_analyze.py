@@ -322,6 +322,20 @@ def test_samples_are_read_without_an_error(shipped):
         assert "/".join(score.reading.lines()) == score.row["label"]
 
 
+@pytest.mark.parametrize("held", ("upright", "turned"))
+def test_a_large_jpeg_is_read_the_same_from_fewer_pixels(shipped, tmp_path, held):
+    with Image.open(SAMPLES / "large.jpg") as picture:
+        exif = Image.Exif()
+        if held == "turned":
+            exif[0x0112] = 6  # the camera lay on its side
+            picture = picture.rotate(90, expand=True)
+        picture.save(tmp_path / "large.jpg", exif=exif, quality=85)
+    assert analyze.open_to_read(tmp_path / "large.jpg")[0].nbytes < 0.3 * 4000 * 3000 * 3
+    (reading,) = analyze.read_pictures([tmp_path / "large.jpg"], shipped)
+    assert reading.lines() == ["2236", "0679"]
+    assert all(700 < digit.box[0] < 2600 and 200 < digit.box[3] < 320 for digit in reading.digits)
+
+
 def test_samples_are_what_make_samples_makes(tmp_path):
     import make_samples
 

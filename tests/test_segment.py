@@ -12,7 +12,7 @@ from PIL import Image
 import segment
 from errors import UserError
 from make_samples import BLACK_INK, BOARD, CHALK, CREAM, GRAPHITE, WHITE, Page
-from segment import find_digits, normalise, open_picture
+from segment import find_digits, normalise, open_picture, open_to_read
 
 PHOTOS = Path(__file__).resolve().parent.parent / ".." / "shared" / "photos"
 
@@ -129,6 +129,27 @@ def test_print_on_the_desk_is_not_read(digits):
     page.lie_on_desk(1200, 900, 5, (35, 35, 38), scale=0.6)
     page.picture[:] = np.maximum(page.picture, printed("MOUSE", page.picture.shape[:2])[:, :, None])
     assert len(find_digits(page.expose())) == 4
+
+
+@pytest.mark.parametrize("seed", (1, 2))
+def test_a_sheet_may_darken_as_far_as_a_desk(digits, seed):
+    page, boxes = row_page(digits, seed=seed)
+    page.picture *= np.linspace(1, 0.3, page.picture.shape[1], dtype=np.float32)[:, None]
+    assert agree(find_digits(page.expose()), boxes)
+
+
+def test_dim_and_faint_writing_is_still_dark_on_light(digits):
+    page, boxes = row_page(digits, ink=(186, 186, 188), stroke=6, opacity=1.0)
+    page.picture *= 0.3
+    assert agree(find_digits(page.expose(noise=0)), boxes)
+
+
+def test_a_binding_is_no_digit_and_hides_none(digits):
+    page = Page(1000, 700, WHITE, 11, digits)
+    page.picture[:, :90] = (30, 110, 90)
+    boxes = [box for row in range(3) for box in page.write("60517", 200, 130 + 180 * row, 80, stroke=9)]
+    page.lie_on_desk(1300, 1000, 4, desk=(185, 170, 150), scale=0.8)
+    assert len(find_digits(page.expose())) == len(boxes)
 
 
 # Each step is switched off in turn. It must matter: the picture that needs it is no longer read right.
@@ -249,7 +270,7 @@ def test_an_empty_ruled_sheet_has_no_digit(digits):
 def test_stages_are_shown(digits):
     page, _ = row_page(digits)
     stages = {}
-    find_digits(page.expose(), stages)
+    find_digits(page.expose(), stages=stages)
     assert len(stages) >= 4
     assert len({stage.shape[:2] for stage in stages.values()}) == 1
 
@@ -410,10 +431,11 @@ def bad_files(folder):
 @pytest.mark.parametrize("name", ("missing.jpg", "folder.jpg", "empty.jpg", "text.jpg", "cut.jpg", "cut.png"))
 def test_what_is_not_a_picture_is_named_with_the_cause(tmp_path, name):
     bad_files(tmp_path)
-    with pytest.raises(UserError) as caught:
-        open_picture(tmp_path / name)
-    assert name in str(caught.value)
-    assert "\n" not in str(caught.value)
+    for open_it in (open_picture, open_to_read):
+        with pytest.raises(UserError) as caught:
+            open_it(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_too_many_pixels(tmp_path, monkeypatch):
@@ -421,6 +443,48 @@ def test_too_many_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(segment, "MAX_PIXELS", 1000)
     with pytest.raises(UserError, match="too many"):
         open_picture(tmp_path / "bomb.png")
+
+
+# -- open_to_read: a large JPEG is decoded smaller ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large_jpeg(digits, tmp_path_factory):
+    """A 12-megapixel photo, upright and as a camera held on its side saves it, and the boxes of its digits."""
+    folder = tmp_path_factory.mktemp("large")
+    page = Page(4001, 2999, CREAM, 12, digits)
+    boxes = page.write("2408", 700, 600, 260, stroke=20) + page.write("357", 900, 1700, 260, stroke=20)
+    page.light(0.6)
+    upright = Image.fromarray(page.expose())
+    upright.save(folder / "upright.jpg", quality=90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.rotate(90, expand=True).save(folder / "turned.jpg", quality=90, exif=exif)
+    return folder, boxes
+
+
+@pytest.mark.parametrize("name", ("upright.jpg", "turned.jpg"))
+def test_boxes_are_in_pixels_of_the_whole_picture(large_jpeg, name):
+    folder, boxes = large_jpeg
+    picture, size = open_to_read(folder / name)
+    assert size == (4001, 2999)
+    assert 1600 <= picture.shape[1] < 2100  # half as wide: a quarter of the pixels to decode
+    assert picture.shape[0] < picture.shape[1]
+    found = find_digits(picture, size)
+    assert agree(found, boxes)
+    full = find_digits(open_picture(folder / name))
+    assert np.abs(np.subtract([digit.box for digit in found], [digit.box for digit in full])).max() <= 10
+    for small_one, full_one in zip(found, full, strict=True):
+        assert np.abs(small_one.crop.astype(int) - full_one.crop).mean() < 15  # two different digits differ by over 25
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (40, 60), (3200, 30)])
+def test_odd_shapes_are_opened(tmp_path, shape):
+    Image.fromarray(np.full((*shape, 3), 200, np.uint8)).save(tmp_path / "odd.jpg")
+    picture, size = open_to_read(tmp_path / "odd.jpg")
+    assert size == shape[::-1]
+    assert max(picture.shape) >= min(max(shape), 1600)
+    assert find_digits(picture, size) == []
 
 
 # -- photos, where they are at hand -----------------------------------------------------------------------------------
@@ -434,6 +498,6 @@ def test_photos_give_the_right_number_of_digits():
         rows = list(csv.DictReader(file, delimiter="\t"))
     right = 0
     for row in rows:
-        found = find_digits(open_picture(PHOTOS / row["file"]))
+        found = find_digits(*open_to_read(PHOTOS / row["file"]))
         right += len(found) == sum(character.isdigit() for character in row["label"])
     assert right / len(rows) >= 0.9
