@@ -476,7 +476,7 @@ def join_strokes(glyphs, height):
     """Give loose strokes back to the digit they belong to.
 
     A part no digit high belongs to what it lies above, below or inside of (the bar of a 5), or to what it all but
-    touches (the hook of a 4).
+    touches (the hook of a 4). Of higher parts only those that lie above each other within the height of one digit.
     """
     glyphs = sorted(glyphs, key=lambda glyph: glyph.area)
     joined = []
@@ -493,17 +493,21 @@ def join_strokes(glyphs, height):
 
 def _belongs(part, body, height):
     """The distance in pixels between the ink of a part and of the body it may belong to; None where it cannot."""
-    if part.height > 0.6 * height or part.size < 0.15 * height:
+    if part.size < 0.15 * height:
         return None
-    if max(part.bottom, body.bottom) - min(part.y, body.y) > 1.5 * max(height, body.height):
+    together = max(part.bottom, body.bottom) - min(part.y, body.y)
+    is_half = part.height > 0.6 * height  # a digit broken in two: whole digits would be higher together
+    if together > (1.25 * height if is_half else 1.5 * max(height, body.height)):
         return None
     overlap = min(part.right, body.right) - max(part.x, body.x)
     above = max(part.y, body.y) - min(part.bottom, body.bottom)
     if -overlap > 0.25 * height or above > 0.25 * height:
         return None
     gap = _distance(part, body)
+    if is_half:
+        return gap if overlap > 0.5 * min(part.width, body.width) and gap < 0.25 * height else None
     stacked = overlap > 0.3 * part.width and gap < 0.25 * height
-    return gap if stacked or gap < stroke_width(body.mask) else None
+    return gap if stacked or gap < body.stroke else None
 
 
 def _distance(a, b):
@@ -548,7 +552,7 @@ def _best_cut(glyph):
     rows = np.arange(height)[:, None] - height / 2
     columns = np.arange(width)
     margin = int(0.25 * min(width, height))
-    best = 1.5 * stroke_width(glyph.mask), None
+    best = 1.5 * glyph.stroke, None
     for slant in np.linspace(-0.5, 0.5, 11):
         upright = np.round(columns + slant * rows).astype(int)  # the column that each pixel moves to
         crossed = np.bincount(upright.clip(0, width - 1)[glyph.mask > 0], minlength=width)
