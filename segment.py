@@ -204,7 +204,7 @@ def paper_level(grey, window):
 
 
 def darkness(grey, window):
-    """(dark, light): how dark each pixel is against the paper around it, 0 (paper) to 1, and the light that falls there.
+    """(dark, light): how dark each pixel is against the paper around it, 0 (paper) to 1, and its light.
 
     Both are float32 (h, w). Dividing by the light takes it out, so that ink is as dark in a shadow as beside it.
     """
