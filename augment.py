@@ -27,6 +27,8 @@ from network import IMAGE_SIZE
 from segment import normalise
 
 MIDDLE = np.float32((IMAGE_SIZE - 1) / 2)
+PADDED = IMAGE_SIZE + 2  # an image with a margin of paper
+FAR = np.float32(PADDED - 1.001)  # the last place between two pixels
 CHUNK = 500  # images that a process normalises at a time
 
 # What is drawn for an image in an epoch: uniformly from these ranges. All zeros leave the image as it is.
@@ -39,15 +41,27 @@ WARP_RANGES = {
     "shift_y": (-1.5, 1.5),  # pixels, downwards
     "uneven_x": (-0.02, 0.02),  # 1/pixel: one side wider than the other
     "uneven_y": (-0.02, 0.02),
-    "wave_x": (0, 1.2),  # pixels to and fro along a wave ...
-    "wave_y": (0, 1.2),
-    "frequency_x": (0.15, 0.35),  # ... of so many radians per pixel ...
+    "wave_x": (0, 1.2),  # pixels to which rows move to and fro along a wave ...
+    "wave_y": (0, 1.2),  # ... and columns up and down
+    "frequency_x": (0.15, 0.35),  # of so many radians per pixel ...
     "frequency_y": (0.15, 0.35),
     "phase_x": (0, 2 * math.pi),  # ... that begins here, in radians
     "phase_y": (0, 2 * math.pi),
     "pressure": (-0.3, 0.3),  # above 0: grey edges darken, strokes get wider
 }
-WARP = np.dtype([(name, np.float32) for name in WARP_RANGES])
+(
+    ANGLE, LOG_WIDTH, LOG_HEIGHT, SHEAR, SHIFT_X, SHIFT_Y, UNEVEN_X, UNEVEN_Y,
+    WAVE_X, WAVE_Y, FREQUENCY_X, FREQUENCY_Y, PHASE_X, PHASE_Y, PRESSURE,
+) = range(len(WARP_RANGES))  # fmt: skip
+LOWS = tuple(np.float32(low) for low, _ in WARP_RANGES.values())
+WIDTHS = tuple(np.float32(high - low) for low, high in WARP_RANGES.values())
+
+DRAWS = len(WARP_RANGES)
+
+# The numbers of a warp: how far each row moves, how far each column, and then these.
+ROW_MOVES, COLUMN_MOVES = 0, IMAGE_SIZE
+U_X, U_Y, V_X, V_Y, LEFT_BY, UP_BY, U_UNEVEN, V_UNEVEN, DARKER = range(2 * IMAGE_SIZE, 2 * IMAGE_SIZE + 9)
+WARP_SIZE = DARKER + 1
 
 # Random streams of one seed, apart from each other and from `network.epoch_order`.
 VARIANT_STREAM, WARP_STREAM = 1, 2
@@ -215,52 +229,117 @@ def _stretch(image, factor):
 
 
 # -- every epoch: the warp --------------------------------------------------------------------------------------------
+#
+# These functions run on the CPU and, called from a kernel, on the GPU. Every number is drawn by hashing what it is for,
+# so that no thread needs another's.
+
+
+def warp_key(seed, epoch):
+    """The number, of 32 bits, from which all warps of this epoch are drawn."""
+    return int(np.random.SeedSequence([seed, epoch, WARP_STREAM]).generate_state(1)[0])
+
+
+@njit(cache=True)
+def mix(key, number):
+    """A hash of 32 bits of two numbers of 32 bits.
+
+    Its constants are those that https://github.com/skeeto/hash-prospector lists as nearly free of bias.
+    """
+    key = (key ^ number) & 0xFFFFFFFF
+    key = ((key ^ (key >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
+    key = ((key ^ (key >> 15)) * 0x735A2D97) & 0xFFFFFFFF
+    return key ^ (key >> 15)
+
+
+@njit(cache=True)
+def draw(key, image, what):
+    """A number for an image (its place in the set), drawn uniformly from the range of one of WARP_RANGES: float32."""
+    return LOWS[what] + WIDTHS[what] * (float32(mix(mix(key, image + 1), what + 1) >> 8) * float32(2**-24))
 
 
 def draw_warps(count, seed, epoch):
-    """The warps of `count` images in this epoch: (count,) of dtype WARP, the same for the same seed and epoch."""
-    random = np.random.default_rng([seed, epoch, WARP_STREAM])
-    warps = np.empty(count, WARP)
-    for name, (low, high) in WARP_RANGES.items():
-        warps[name] = random.uniform(low, high, count)
-    return warps
+    """What is drawn for the first `count` images in this epoch: (count, DRAWS) float32, in the order of WARP_RANGES."""
+    return _draw_all(count, warp_key(seed, epoch))
+
+
+@njit(cache=True)
+def _draw_all(count, key):
+    draws = np.empty((count, DRAWS), np.float32)
+    for image in range(count):
+        for what in range(DRAWS):
+            draws[image, what] = draw(key, image, what)
+    return draws
+
+
+@njit(cache=True)
+def warp_number(draws, i):
+    """Number i of the WARP_SIZE that make up the warp of an image, from its draws (DRAWS,): float32."""
+    if i < COLUMN_MOVES:
+        return draws[WAVE_X] * math.sin(draws[FREQUENCY_X] * (float32(i) - MIDDLE) + draws[PHASE_X])
+    if i < U_X:
+        return draws[WAVE_Y] * math.sin(draws[FREQUENCY_Y] * (float32(i - COLUMN_MOVES) - MIDDLE) + draws[PHASE_Y])
+    if i == LEFT_BY:
+        return draws[SHIFT_X]
+    if i == UP_BY:
+        return draws[SHIFT_Y]
+    if i == U_UNEVEN:
+        return draws[UNEVEN_X]
+    if i == V_UNEVEN:
+        return draws[UNEVEN_Y]
+    if i == DARKER:
+        return draws[PRESSURE]
+    # Turned back, then scaled back; u sheared along v.
+    cosine, sine = math.cos(draws[ANGLE]), math.sin(draws[ANGLE])
+    width, height = math.exp(-draws[LOG_WIDTH]), math.exp(-draws[LOG_HEIGHT])
+    if i == V_X:
+        return -sine * height
+    if i == V_Y:
+        return cosine * height
+    if i == U_X:
+        return cosine * width - draws[SHEAR] * sine * height
+    return sine * width + draws[SHEAR] * cosine * height
+
+
+@njit(cache=True)
+def warp_pixel(padded, warp, row, column):
+    """The ink, a whole number 0..255 as float32, that a warp brings to one pixel of an image.
+
+    It comes from where the warp, undone, leads to. padded: the image with a margin of one pixel of paper, flat
+    (PADDED * PADDED,) float32, 0..255.
+    """
+    x, y = float32(column) - MIDDLE - warp[LEFT_BY], float32(row) - MIDDLE - warp[UP_BY]
+    u, v = warp[U_X] * x + warp[U_Y] * y, warp[V_X] * x + warp[V_Y] * y
+    u += warp[U_UNEVEN] * u * u + warp[ROW_MOVES + row]
+    v += warp[V_UNEVEN] * v * v + warp[COLUMN_MOVES + column]
+    ink = sample(padded, u + MIDDLE + float32(1), v + MIDDLE + float32(1)) * float32(1 / 255)
+    ink += warp[DARKER] * float32(4) * ink * (float32(1) - ink)  # moves greys most; paper and ink stay
+    return float32(int(min(max(ink, float32(0)), float32(1)) * float32(255) + float32(0.5)))
+
+
+@njit(cache=True)
+def sample(padded, x, y):
+    """A padded image between its pixels, by bilinear interpolation; beyond its margin paper."""
+    x, y = min(max(x, float32(0)), FAR), min(max(y, float32(0)), FAR)
+    left, top = int(x), int(y)
+    across, down = x - float32(left), y - float32(top)
+    i = (top * PADDED + left) & 0x7FFFFFFF  # never negative, and so the compiler knows it
+    above = padded[i] + across * (padded[i + 1] - padded[i])
+    i += PADDED
+    below = padded[i] + across * (padded[i + 1] - padded[i])
+    return above + down * (below - above)
 
 
 @njit(parallel=True, cache=True)
-def warp_images(images, warps):
-    """Each image under its own warp: (N, 28, 28) uint8 and (N,) of dtype WARP -> (N, 28, 28) uint8."""
+def warp_images(images, draws):
+    """Each image under its own warp: (N, 28, 28) uint8 and (N, DRAWS) float32 -> (N, 28, 28) uint8."""
     warped = np.empty_like(images)
     for n in prange(len(images)):
-        warp_image(images[n], warps[n], warped[n])
+        padded, warp = np.zeros((PADDED, PADDED), np.float32), np.empty(WARP_SIZE, np.float32)
+        padded[1:-1, 1:-1] = images[n]
+        for i in range(WARP_SIZE):
+            warp[i] = warp_number(draws[n], i)
+        flat = padded.reshape(-1)
+        for row in range(IMAGE_SIZE):
+            for column in range(IMAGE_SIZE):
+                warped[n, row, column] = np.uint8(warp_pixel(flat, warp, row, column))
     return warped
-
-
-@njit(cache=True)
-def warp_image(image, warp, warped):
-    """Fill warped (28, 28) uint8: each of its pixels takes the ink from where the warp, undone, leads to."""
-    cosine, sine = math.cos(warp.angle), math.sin(warp.angle)
-    width, height = math.exp(warp.log_width), math.exp(warp.log_height)
-    for row in range(IMAGE_SIZE):
-        for column in range(IMAGE_SIZE):
-            x, y = column - MIDDLE - warp.shift_x, row - MIDDLE - warp.shift_y
-            u, v = (cosine * x + sine * y) / width, (cosine * y - sine * x) / height
-            u += warp.shear * v
-            u += warp.uneven_x * u * u
-            v += warp.uneven_y * v * v
-            from_x = u + warp.wave_x * math.sin(warp.frequency_x * v + warp.phase_x)
-            from_y = v + warp.wave_y * math.sin(warp.frequency_y * u + warp.phase_y)
-            ink = sample(image, from_x + MIDDLE, from_y + MIDDLE) / float32(255)
-            ink += warp.pressure * float32(4) * ink * (float32(1) - ink)  # moves greys most; paper and ink stay
-            warped[row, column] = np.uint8(min(max(ink, float32(0)), float32(1)) * float32(255) + float32(0.5))
-
-
-@njit(cache=True)
-def sample(image, x, y):
-    """The image (28, 28) uint8 between its pixels, by bilinear interpolation, 0..255; 0 outside."""
-    left, top = int(math.floor(x)), int(math.floor(y))
-    total = float32(0)
-    for row in range(max(top, 0), min(top + 2, IMAGE_SIZE)):
-        for column in range(max(left, 0), min(left + 2, IMAGE_SIZE)):
-            weight = (float32(1) - abs(x - float32(column))) * (float32(1) - abs(y - float32(row)))
-            total += weight * float32(image[row, column])
-    return total

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import augment
-from augment import WARP, draw_variants, draw_warps, normalise_images, training_set, warp_images
+from augment import DRAWS, WARP_RANGES, draw_variants, draw_warps, normalise_images, training_set, warp_images
 from cnn_jit import CNNJit
 from errors import run
 from network import epoch_order, read_model
@@ -31,10 +31,7 @@ def middle_of_ink(image):
 
 def warp_of(**values):
     """One warp that does only this."""
-    warps = np.zeros(1, WARP)
-    for name, value in values.items():
-        warps[name] = value
-    return warps
+    return np.array([[values.get(name, 0) for name in WARP_RANGES]], np.float32)
 
 
 # -- the warp ---------------------------------------------------------------------------------------------------------
@@ -42,7 +39,7 @@ def warp_of(**values):
 
 def test_a_warp_of_zeros_gives_the_images_back(mnist):
     images = mnist.train_images[:50]
-    np.testing.assert_array_equal(warp_images(images, np.zeros(50, WARP)), images)
+    np.testing.assert_array_equal(warp_images(images, np.zeros((50, DRAWS), np.float32)), images)
 
 
 def test_warped_images_are_new_and_uint8(mnist):
@@ -107,19 +104,27 @@ def test_warps_depend_on_seed_and_epoch_alone():
     first = draw_warps(100, seed=3, epoch=2)
     np.testing.assert_array_equal(first, draw_warps(100, seed=3, epoch=2))
     for seed, epoch in ((3, 1), (4, 2)):
-        assert (first["angle"] != draw_warps(100, seed, epoch)["angle"]).all()
+        assert (first != draw_warps(100, seed, epoch)).all()
 
 
 def test_warps_stay_in_their_ranges():
     warps = draw_warps(1000, seed=0, epoch=0)
-    for name, (low, high) in augment.WARP_RANGES.items():
-        assert low - 1e-6 <= warps[name].min() < low + 0.1 * (high - low)
-        assert high - 0.1 * (high - low) < warps[name].max() <= high + 1e-6
+    for drawn, (low, high) in zip(warps.T, WARP_RANGES.values(), strict=True):
+        assert low - 1e-6 <= drawn.min() < low + 0.02 * (high - low)
+        assert high - 0.02 * (high - low) < drawn.max() <= high + 1e-6
+        assert abs(drawn.mean() - (low + high) / 2) < 0.05 * (high - low)
+
+
+def test_draws_have_nothing_to_do_with_each_other():
+    """Neither those of an image, nor those of one image and the next, nor those of one epoch and the next."""
+    now, then = draw_warps(2000, 0, 0), draw_warps(2000, 0, 1)
+    columns = np.hstack([now[:-1], now[1:], then[:-1]])
+    assert np.abs(np.corrcoef(columns.T) - np.eye(columns.shape[1])).max() < 0.12
 
 
 def test_warps_have_nothing_to_do_with_the_order():
     order = epoch_order(0, 0, 1000)
-    correlation = np.corrcoef(order, draw_warps(1000, 0, 0)["angle"])[0, 1]
+    correlation = np.corrcoef(order, draw_warps(1000, 0, 0)[:, 0])[0, 1]
     assert abs(correlation) < 0.12
 
 
