@@ -12,10 +12,15 @@ was trained on.
 """
 
 import contextlib
+import hashlib
 import math
 import multiprocessing
+import os
 import signal
+import tempfile
+import zipfile
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import cv2
 import numba
@@ -23,13 +28,14 @@ import numpy as np
 from numba import float32, njit, prange
 from tqdm import tqdm
 
-from network import IMAGE_SIZE
-from segment import normalise
+from mnist_data import DATA_DIR
+from segment import IMAGE_SIZE, normalise
 
 MIDDLE = np.float32((IMAGE_SIZE - 1) / 2)
 PADDED = IMAGE_SIZE + 2  # an image with a margin of paper
 FAR = np.float32(PADDED - 1.001)  # the last place between two pixels
 CHUNK = 500  # images that a process normalises at a time
+KEPT = DATA_DIR / "normalised.npz"
 
 # What is drawn for an image in an epoch: uniformly from these ranges. All zeros leave the image as it is.
 WARP_RANGES = {
@@ -79,6 +85,38 @@ def training_set(images, labels, seed):
     chunks = [(images[part], labels[part], part, seed) for part in _parts(indices)]
     normal, variants, variant_labels = zip(*_in_processes(_normal_and_variants, chunks, len(images)), strict=True)
     return np.concatenate(normal + variants), np.concatenate((labels, *variant_labels))
+
+
+def whole_sets(mnist, seed):
+    """(images, labels) to train on and (images, labels) to test with, from all of MNIST as `mnist_data.load` gives it.
+
+    Made once and kept in data/, since it takes longer than the training; made again when the seed or the code changed.
+    """
+    version = hashlib.sha256(str(seed).encode())
+    for name in ("augment.py", "segment.py"):
+        version.update((Path(__file__).parent / name).read_bytes())
+    try:
+        with np.load(KEPT, allow_pickle=False) as kept:
+            if str(kept["version"]) == version.hexdigest():
+                return (kept["train_images"], kept["train_labels"]), (kept["test_images"], mnist.test_labels)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # there is none, or it is damaged
+    images, labels = training_set(mnist.train_images, mnist.train_labels, seed)
+    test_images = normalise_images(mnist.test_images)
+    _keep(version=version.hexdigest(), train_images=images, train_labels=labels, test_images=test_images)
+    return (images, labels), (test_images, mnist.test_labels)
+
+
+def _keep(**arrays):
+    """Write the arrays to KEPT, whole or not at all; a folder that may not be written to only costs the time again."""
+    with contextlib.suppress(OSError):
+        handle, scratch = tempfile.mkstemp(dir=KEPT.parent, prefix=f".{KEPT.name}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(scratch, KEPT)
+        finally:
+            Path(scratch).unlink(missing_ok=True)
 
 
 def normalise_images(images):

@@ -105,6 +105,7 @@ def tables(results):
         ladder_table(results),
         floor_text(results),
         peers_table(results),
+        fastest_table(results),
         inference_table(results),
         batches_table(results),
         blocks_table(results),
@@ -225,6 +226,25 @@ def peers_ratio(results):
             ratio = best["epoch_seconds"]["median"] / mine["epoch_seconds"]["median"]
             sentences.append(f"{ours} trains {times_text(ratio)} as fast as the fastest peer there, {best['name']}.")
     return " ".join(sentences)
+
+
+def fastest_table(results):
+    """The fastest way to train: an epoch at the large batch sizes, and the time to a good accuracy."""
+    fastest, settings = results["fastest"], results["settings"]
+    rows = [
+        (f"{row['batch_size']:,}", spread_text(row["epoch_seconds"]), percent_text(row["accuracy"]))
+        for row in fastest["epochs"]
+    ]
+    header = (f"{fastest['name']}: batch size", "an epoch", f"test accuracy after {settings['epochs']} epochs")
+    text = markdown(header, rows)
+    if fastest["target"]:
+        target = fastest["target"]
+        text += (
+            f"\n\nFrom new weights to {percent_text(target['accuracy'])} of the test images read right, at batch size "
+            f"{settings['batch_size']}: {spread_text(target['seconds'])}, {target["epochs"]} epochs, each with a "
+            "reading of the test set after it. Data in memory, everything compiled."
+        )
+    return text
 
 
 def inference_table(results):

@@ -55,7 +55,7 @@ class CNN(Network):
 
 
 def main(argv=None):
-    args = training_parser(__doc__, images=1000).parse_args(argv)
+    args = training_parser(__doc__, images=1000, activation="none").parse_args(argv)
     return train_script(CNN, args, test_images=1000)  # some seconds; all 10,000 would be a minute
 
 

@@ -18,13 +18,14 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
-from numba import cuda, float32
+from numba import cuda, float32, uint8
 
+from augment import DRAWS, PADDED, WARP_SIZE, draw, warp_key, warp_number, warp_pixel
 from cnn_jit import train_on_threads
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import EpochTrainer, Reader, as_words, epoch_problem
 from errors import UserError, run
-from gpu_launch import BLOCK, DEVICES, graph_problem, grid, parse_block, record, reusable_arrays, use_gpu
+from gpu_launch import BLOCK, DEVICES, SIMULATED, graph_problem, grid, parse_block, record, reusable_arrays, use_gpu
 from naive_gpu import NaiveTrainer
 from network import IMAGE_SIZE, Network, Parameters
 from pool_gpu import MaxPool2GPU
@@ -32,6 +33,8 @@ from softmax_gpu import SoftmaxGPU
 from training import train_script, training_parser
 
 PATHS = ("naive", "layers", "graph", "epoch")  # from slowest to fastest
+PADDED_PIXELS = PADDED * PADDED
+WARP_THREADS = 16 if SIMULATED else 128
 
 
 @cuda.jit(cache=True)
@@ -53,6 +56,31 @@ def gather_batch(images, labels, order, first, position, batch_images, batch_lab
 def advance(position, count):
     """Move on by a batch. The arguments of a recorded launch are frozen, so a graph keeps its place on the GPU."""
     position[0] += count
+
+
+@cuda.jit(cache=True)
+def warp_set(images, key, warped):
+    """Every image under its own warp of the epoch that key stands for (see augment.py). A block warps one image.
+
+    images, warped: (N, 28, 28) uint8.
+    """
+    n, thread, threads = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
+    padded = cuda.shared.array(PADDED_PIXELS, float32)
+    draws = cuda.shared.array(DRAWS, float32)
+    warp = cuda.shared.array(WARP_SIZE, float32)
+    for i in range(thread, PADDED_PIXELS, threads):
+        row, column = i // PADDED - 1, i % PADDED - 1
+        inside = 0 <= row < IMAGE_SIZE and 0 <= column < IMAGE_SIZE
+        padded[i] = float32(images[n, row, column]) if inside else float32(0)
+    for i in range(thread, DRAWS, threads):
+        draws[i] = draw(key, n, i)
+    cuda.syncthreads()
+    for i in range(thread, WARP_SIZE, threads):
+        warp[i] = warp_number(draws, i)
+    cuda.syncthreads()
+    for i in range(thread, IMAGE_SIZE * IMAGE_SIZE, threads):
+        row, column = i // IMAGE_SIZE, i % IMAGE_SIZE
+        warped[n, row, column] = uint8(warp_pixel(padded, warp, row, column))
 
 
 def path_problem(path, num_filters):
@@ -113,12 +141,13 @@ class CNNGPU(Network):
         path = path or self.path
         if path not in PATHS:
             raise ValueError(f"path must be one of {PATHS}, not {path!r}")
+        self._path = possible_path(path, self.num_filters)
         self._train = {
             "naive": self._train_naive,
             "layers": self._train_layers,
             "graph": self._train_graph,
             "epoch": self._train_in_one_launch,
-        }[possible_path(path, self.num_filters)]
+        }[self._path]
         try:
             return super().fit(*data, **options)
         except cuda.cudadrv.driver.CudaAPIError as error:
@@ -128,16 +157,31 @@ class CNNGPU(Network):
 
     def _place(self, images, labels):
         words = cuda.to_device(as_words(images))
+        as_they_are = words.view(np.uint8).reshape(*images.shape)
         return SimpleNamespace(
+            host_set=(images, labels),
             host=(images, labels),
             words=words,
-            images=words.view(np.uint8).reshape(images.shape),
+            images_as_they_are=as_they_are,
+            images=as_they_are,
+            warp_key=None,
             labels=cuda.to_device(labels),
             order=cuda.device_array(len(images), np.int32),
             position=cuda.to_device(np.zeros(1, np.int32)),
             graph=None,
             trainer=None,
         )
+
+    def _warp(self, data, epoch):
+        """One launch for the epoch warps each image when it comes to it; the other paths take a set warped before."""
+        data.warp_key = warp_key(self.seed, epoch)
+        if self._path == "naive":
+            data.host = super()._warp(data.host_set, epoch)
+        elif self._path != "epoch":
+            if data.images is data.images_as_they_are:
+                data.images = cuda.device_array_like(data.images)
+            warp_set[len(data.images), WARP_THREADS](data.images_as_they_are, np.int64(data.warp_key), data.images)
+        return data
 
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
         data.order.copy_to_device(order)
@@ -189,8 +233,10 @@ class CNNGPU(Network):
 
     def _train_in_one_launch(self, data, order, batch_size, learning_rate, progress):
         if data.trainer is None:
-            data.trainer = EpochTrainer(self.num_filters, self.activation == "relu", batch_size)
-        data.trainer.start(data.words, data.labels, data.order, learning_rate, self.flat_parameters)
+            augment = data.warp_key is not None
+            data.trainer = EpochTrainer(self.num_filters, self.activation == "relu", batch_size, augment)
+        key = data.warp_key or 0
+        data.trainer.start(data.words, data.labels, data.order, key, learning_rate, self.flat_parameters)
         progress(len(order), None, None)
         return data.trainer.finish
 

@@ -36,19 +36,22 @@ from numba import cuda, float32, float64, int32, uint32, void
 from numba.core.types import UniTuple
 from numba.extending import intrinsic
 
+from augment import DRAWS, PADDED, WARP_SIZE, draw, warp_number, warp_pixel
 from gpu_launch import SIMULATED, gpu_problem, graph_problem, record
 from network import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
 WORDS = PIXELS // 4  # of 32 bits, four pixels each: fewer loads
+ROW_WORDS = IMAGE_SIZE // 4
 PLACES = POOLED_SIZE * POOLED_SIZE
 SUMS = 10  # as many for the logits (one per class) as for a filter's gradient (nine taps and the bias)
 LANES = 32
 REGISTERS = 65536  # of a multiprocessor, from compute capability 5.0 on: a block must not need more
 SCHEDULERS = 4  # of a multiprocessor; each has a quarter of the registers and of the warps
 THREADS = 32 if SIMULATED else 384
+MANY_THREADS, MANY = 192, 2  # threads in a block and blocks on a multiprocessor, for larger batches
 READER_THREADS, READERS = 128, 4  # threads in a block that only reads, and how many such blocks a multiprocessor has
-MAX_FILTERS = 2 * min(THREADS, READER_THREADS)  # a thread has two
+MAX_FILTERS = 2 * min(THREADS, MANY_THREADS, READER_THREADS)  # a thread has two
 
 
 @cuda.jit(device=True)
@@ -155,6 +158,12 @@ def largest_of(logits, first):
 
 
 @cuda.jit(device=True)
+def scaled(ink):
+    """A pixel, 0..255, as the network takes it."""
+    return ink * float32(1 / 255) - float32(0.5)
+
+
+@cuda.jit(device=True)
 def load_patch(image, corner, patch):
     """The 4x4 pixels that a filter sees from a 2x2 window of places, to registers."""
     for a in range(4):
@@ -200,11 +209,11 @@ def add_taps(image, corner, gradient, tap_sums, first):
 
 
 @functools.cache
-def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
+def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augment=False):
     """(learn_epoch, read_images), compiled for these constants: loops with known bounds are unrolled.
 
     threads, blocks: the shape of the launch, (blocks,) of (threads,); together: blocks that share a multiprocessor;
-    batch_size: of the epochs that learn_epoch runs.
+    batch_size: of the epochs that learn_epoch runs; augment: whether it warps every image (augment.py).
     """
     depth = PLACES * num_filters  # K, inputs of the dense layer
     pairs = -(-num_filters // 2)  # a thread has two filters, 2p and 2p + 1: each pixel it loads serves both
@@ -227,7 +236,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
     last_warp = threads - LANES  # it has the least to convolve, and does what one warp can do for the block
 
     # Sizes of arrays, which must be plain names.
-    both_images, both_logits = 2 * PIXELS, 2 * NUM_CLASSES
+    both_images, both_logits, padded_size = 2 * PIXELS, 2 * NUM_CLASSES, PADDED * PADDED if augment else 1
     both_taps, both_sums, both_columns, both_rounds = 2 * 9, 2 * SUMS, 2 * NUM_CLASSES, 2 * rounds
     # With few filters a thread has registers enough for all of its weights: loaded once a step, used both ways.
     keep = rounds <= 3 and together == 1
@@ -250,7 +259,29 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
             if word < WORDS:
                 for b in range(4):
                     pixel = (words[i] >> uint32(8 * b)) & uint32(255)  # little-endian, as every GPU and its host are
-                    image[first + 4 * word + b] = float32(pixel) * float32(1 / 255) - float32(0.5)
+                    image[first + 4 * word + b] = scaled(float32(pixel))
+
+    @cuda.jit(device=True)
+    def store_warped(words, key, number, padded, draws, warp, image, first):
+        """As `store`, but under the warp that image `number` of the set has in this epoch."""
+        thread = index(cuda.threadIdx.x)
+        for i in range(words_each):
+            word = thread + i * threads
+            if word < WORDS:
+                corner = (word // ROW_WORDS + 1) * PADDED + word % ROW_WORDS * 4 + 1
+                for b in range(4):
+                    padded[corner + b] = float32((words[i] >> uint32(8 * b)) & uint32(255))
+        for i in range(thread, DRAWS, threads):
+            draws[index(i)] = draw(key, number, index(i))
+        cuda.syncthreads()
+        for i in range(thread, WARP_SIZE, threads):
+            warp[index(i)] = warp_number(draws, index(i))
+        cuda.syncthreads()
+        for i in range(-(-PIXELS // threads)):
+            pixel = thread + i * threads
+            if pixel < PIXELS:
+                ink = warp_pixel(padded, warp, pixel // IMAGE_SIZE, pixel % IMAGE_SIZE)
+                image[first + pixel] = scaled(ink)
 
     @cuda.jit(device=True)
     def load_two(array, i, j):
@@ -303,7 +334,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
 
     @cuda.jit(device=True)
     def forward(images, at, taps, filter_biases, weights, pooled, winners, columns, patch, sums):
-        """Convolution, pooling and ReLU of the image at images[at:], this thread's part, and its share of the logits."""
+        """Convolution, pooling and ReLU of the image at images[at:], and what this thread adds to the ten logits."""
         thread = index(cuda.threadIdx.x)
         f, group = thread % pairs * 2, thread // pairs
         for c in range(NUM_CLASSES):
@@ -544,17 +575,20 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
 
     @cuda.jit(cache=True, **limit(threads * together))
     def learn_epoch(
-        images, labels, order, batch_size, learning_rate, filters, filter_biases, weights, biases,
+        images, labels, order, key, batch_size, learning_rate, filters, filter_biases, weights, biases,
         activations, grad_logits, grad_filters, arrived, totals,
     ):  # fmt: skip
-        """images (all, 196) uint32, labels (all,), order (N,) int32; the flat parameters, weights by class, are changed.
+        """images (all, 196) uint32, labels (all,), order (N,) int32; the flat parameters are changed.
 
-        activations (rows * K,) and grad_logits (rows * 10,), with `batch_rows` rows of zeros, and grad_filters
+        activations (rows * K,) and grad_logits (rows * 10,), with rows of zeros after the batch, and grad_filters
         (blocks * 10 * F,) pass work between the blocks; arrived (1,) is the barrier's; totals (2, blocks, 10) gets each
         block's summed losses and hits, by label.
         """
         thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
         both = cuda.shared.array(both_images, float32)  # the image that is learned, and the one that comes after it
+        padded = cuda.shared.array(padded_size, float32)
+        draws = cuda.shared.array(DRAWS, float32)
+        warp = cuda.shared.array(WARP_SIZE, float32)
         scratch = cuda.shared.array(scratch_size, float32)
         parts = cuda.shared.array(parts_size, float32)
         logits = cuda.shared.array(NUM_CLASSES, float32)
@@ -571,6 +605,10 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
         own_weights = cuda.local.array(own_size, float32)
         staged = cuda.local.array(staged_size, float32)
         share = cuda.local.array(share_size, float32)
+
+        if augment:
+            for i in range(thread, padded_size, threads):
+                padded[index(i)] = float32(0)
 
         # What of the parameters is this thread's own to keep and to change.
         for t in range(tiles):
@@ -601,7 +639,11 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
             step = learning_rate / float32(count)
 
             # learn
-            store(words, both, at)  # in the time that the wait takes anyway
+            # The coming image is stored, and warped, in the time that the wait takes anyway.
+            if augment:
+                store_warped(words, key, coming, padded, draws, warp, both, at)
+            else:
+                store(words, both, at)
             wait(arrived, arrivals)
             fetch_parameters(filters, filter_biases, weights, taps, own_biases, columns)
             bias = biases[index(answer) % NUM_CLASSES]
@@ -630,7 +672,10 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
                 backward(both, at, weights, pooled, winners, columns, sums, tap_sums)
                 if n + blocks < count:
                     at = index(PIXELS - at)
-                    store(words, both, at)
+                    if augment:
+                        store_warped(words, key, coming, padded, draws, warp, both, at)
+                    else:
+                        store(words, both, at)
                 cuda.syncthreads()
             if block < count:
                 leave_filter_gradients(tap_sums, scratch, parts, grad_filters)
@@ -711,7 +756,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64):
 
 
 def scratch_floats(threads):
-    """Shared memory that a block uses for one thing after another: two filters' sums of every thread, or what it stages."""
+    """Shared memory that a block uses for one thing after another: all threads' sums, or what the update needs."""
     return max((2 * SUMS + 1) * threads, 2048)
 
 
@@ -737,6 +782,15 @@ def staged_stride(threads, tile, rows):
     return max(-(-rows // step) * step for step in steps) | 1
 
 
+def learning_shape(batch_size):
+    """(threads in a block that learns, blocks on each multiprocessor): all blocks are on the GPU at once.
+
+    With a block for every image of a batch, one large block learns its image the soonest. With more images than that,
+    smaller blocks side by side fill each other's pauses.
+    """
+    return (THREADS, 1) if SIMULATED or batch_size <= default_blocks() else (MANY_THREADS, MANY)
+
+
 def limit(threads):
     """The option of cuda.jit that lets a block of so many threads fit on a multiprocessor, whatever it computes."""
     warps = -(-threads // (LANES * SCHEDULERS))  # that share the registers of a scheduler
@@ -759,15 +813,16 @@ def epoch_problem(num_filters):
 class EpochTrainer:
     """Trains whole epochs, each in one launch, on parameters that stay on the device.
 
-    num_filters, relu: of the network; batch_size: of the epochs; threads, blocks: the shape of the launch, by default a
-    block on each multiprocessor, so that all blocks are on the GPU at once.
+    num_filters, relu: of the network; batch_size: of the epochs; augment: whether every image is warped; threads,
+    blocks: the shape of the launch, by default `learning_shape`.
     """
 
-    def __init__(self, num_filters, relu, batch_size, threads=THREADS, blocks=None):
-        blocks = blocks or default_blocks()
+    def __init__(self, num_filters, relu, batch_size, augment=False, threads=None, blocks=None):
+        chosen_threads, together = learning_shape(batch_size)
+        threads, blocks = threads or chosen_threads, blocks or together * default_blocks()
         _, tile, _, rows = update_plan(num_filters, threads, blocks, batch_size)
         self.batch_size = batch_size
-        self.launch = kernels(num_filters, relu, threads, blocks, 1, batch_size)[0][blocks, threads]
+        self.launch = kernels(num_filters, relu, threads, blocks, together, batch_size, augment)[0][blocks, threads]
         in_parts = -(-batch_size // rows) * rows + staged_stride(threads, tile, rows)  # as far as loads reach
         # What passes between the blocks: activations, gradients at the logits, gradients of the filters.
         shapes = in_parts * PLACES * num_filters, in_parts * NUM_CLASSES, blocks * SUMS * num_filters
@@ -775,14 +830,14 @@ class EpochTrainer:
         self.arrived = cuda.device_array(1, np.int32)
         self.totals = cuda.device_array((2, blocks, NUM_CLASSES), np.float64)
 
-    def start(self, images, labels, order, learning_rate, parameters):
+    def start(self, images, labels, order, key, learning_rate, parameters):
         """Begin to learn every image once in this order, and return at once; `finish` waits.
 
         images (N, 196) uint32, four pixels a word, labels and order (N,) int32, parameters (filters, filter biases,
-        weights by class, biases), flat: all on the device.
+        weights by class, biases), flat: all on the device. key: of the epoch's warps, see `augment.warp_key`.
         """
         self.launch(
-            images, labels, order, np.int32(self.batch_size), np.float32(learning_rate), *parameters,
+            images, labels, order, np.int64(key), np.int32(self.batch_size), np.float32(learning_rate), *parameters,
             *self.between, self.arrived, self.totals,
         )  # fmt: skip
 
@@ -824,7 +879,7 @@ class Reader:
         return self.results
 
     def _launch(self, stream):
-        self.kernel[*self.shape, stream](self.images, *self.parameters, *self.results)
+        self.kernel[(*self.shape, stream)](self.images, *self.parameters, *self.results)
 
 
 def as_words(images):

@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from augment import draw_warps, warp_images
 from errors import UserError
+from segment import IMAGE_SIZE
 
-IMAGE_SIZE = 28
 POOLED_SIZE = 13  # 28 -> 26 by the 3x3 convolution -> 13 by the pooling
 NUM_CLASSES = 10
 ACTIVATIONS = ("none", "relu")
@@ -118,8 +119,13 @@ class Network:
         raise NotImplementedError
 
     def _place(self, images, labels):
-        """Put the training set where the engine wants it: once for all epochs, or each epoch's augmented images."""
+        """Put the training set where the engine wants it, once for all epochs."""
         return images, labels
+
+    def _warp(self, data, epoch):
+        """What `_train_epoch` is to take instead of `_place`'s data in an epoch in which every image is warped."""
+        images, labels = data
+        return warp_images(images, draw_warps(len(images), self.seed, epoch)), labels
 
     # What all engines do alike.
 
@@ -132,14 +138,17 @@ class Network:
         learning_rate=LEARNING_RATE,
         progress=None,
         after_epoch=None,
-        augment=None,
+        augment=False,
         schedule=None,
     ):
         """Train with mini-batch SGD on the mean gradient of each batch; the last batch of an epoch may be smaller.
 
         progress(count, loss, correct) is called as training goes: so many images more are learned, with this summed
         loss and so many read right (both None where the engine does not know yet). after_epoch(epoch) is called with
-        each Epoch. Returns the list of Epochs. Raises UserError when the loss is no longer finite.
+        each Epoch. augment: whether every epoch sees each image under another warp, drawn from the seed (augment.py).
+        schedule(done): by what the learning rate is multiplied when so many of the epochs are done.
+
+        Returns the list of Epochs. Raises UserError when the loss is no longer finite.
         """
         images, labels = check_images(images), check_labels(labels, len(images))
         if epochs < 0 or batch_size < 1 or not 0 <= learning_rate < float("inf"):
@@ -149,14 +158,12 @@ class Network:
         batch_size = min(batch_size, len(images))
         if batch_size > MAX_BATCH:
             raise ValueError(f"the batch size must be at most {MAX_BATCH}, not {batch_size}")
-        placed = None if augment else self._place(images, labels)
+        placed = self._place(images, labels)
 
         def prepare():
             """The coming epoch's data, where the engine wants it, and its order."""
-            order = epoch_order(self.seed, self.epochs_trained, len(images))
-            if augment:
-                return self._place(check_images(augment(images, self.epochs_trained)), labels), order
-            return placed, order
+            data = self._warp(placed, self.epochs_trained) if augment else placed
+            return data, epoch_order(self.seed, self.epochs_trained, len(images))
 
         history = []
         ready = None

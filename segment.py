@@ -41,6 +41,7 @@ FAINTEST_INK = 0.04  # darkness; below, nothing is ink
 MAX_ENLARGEMENT = 8  # of a small picture: a few pixels make no digit, however large
 MAX_PIXELS = 200_000_000  # a larger picture is refused: it is more likely a trap than a photo
 
+IMAGE_SIZE = 28  # pixels, of a crop as of an image of MNIST
 DIGIT_SIDE = 20  # MNIST: the longest side of a digit inside its 28x28 image
 OVERSAMPLING = 4  # digits are straightened and thickened at this many times their final size
 STROKE_WIDTH = 2.6  # pixels in the 28x28 image; the median of MNIST is 2.7
@@ -618,7 +619,7 @@ def normalise(ink):
     """
     strokes = _even_strokes(_straighten(ink))
     x, y, width, height = cv2.boundingRect((strokes > 0.5).astype(np.uint8))
-    crop = np.zeros((28, 28), np.uint8)
+    crop = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     if width == 0:
         return crop
     scale = DIGIT_SIDE / max(width, height)

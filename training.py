@@ -10,36 +10,57 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 import mnist_data
-from augment import draw_warps, normalise_images, training_set, warp_images
+from augment import normalise_images, training_set, whole_sets
 from errors import Parser, UserError, number
 from network import ACTIVATIONS, LEARNING_RATE
 
 INTERRUPTED = 130  # the exit status that a shell gives a program ended by Ctrl-C
 
 
-def training_parser(description, images=60_000):
-    """The options of a training script; images: how many to train on unless told."""
+class Recipe(NamedTuple):
+    """What a training script does unless told otherwise."""
+
+    filters: int
+    epochs: int
+    augment: bool
+
+
+RECIPES = {  # by activation
+    "relu": Recipe(filters=32, epochs=30, augment=True),  # made for photos: the shipped model's
+    "none": Recipe(filters=8, epochs=3, augment=False),  # the network of the articles
+}
+
+
+def training_parser(description, images=60_000, activation="relu"):
+    """The options of a training script; images and activation: what it takes unless told."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     whole = number(int, 1, "a whole number from 1")
     in_set = number(int, 1, "a whole number from 1 to 60000", 60_000)
     from_zero = number(int, 0, "a whole number from 0")
     percent = number(float, 0, "a percentage", 100)
     add = parser.add_argument
-    add("--epoch", "--epochs", dest="epochs", type=from_zero, default=3, metavar="N", help="default: %(default)s")
+    parser.set_defaults(default_activation=activation)
+    photos, articles = RECIPES["relu"], RECIPES["none"]
+    default = f"default: {photos.epochs}; {articles.epochs} with --activation none"
+    add("--epoch", "--epochs", dest="epochs", type=from_zero, metavar="N", help=default)
     add("--images", type=in_set, default=images, metavar="N", help="train on the first N (default: %(default)s)")
     add("--batch-size", type=whole, default=64, metavar="N", help="default: %(default)s; 1 is training image by image")
     rate = number(float, 0, "a number from 0")
     add("--learning-rate", type=rate, default=LEARNING_RATE, metavar="RATE", help="default: %(default)s")
     filters = number(int, 1, "a whole number from 1 to 1024", 1024)
-    add("--filters", type=filters, metavar="N", help="default: 8")
-    add("--activation", choices=ACTIVATIONS, help="default: none, the network of the articles")
+    default = f"default: {photos.filters}; {articles.filters} with --activation none"
+    add("--filters", type=filters, metavar="N", help=default)
+    what = f"relu: the recipe for photos; none: the network of the articles (default: {activation})"
+    add("--activation", choices=ACTIVATIONS, help=what)
     add("--seed", type=from_zero, metavar="N", help="of the start and the order (default: 0)")
-    add("--augment", action="store_true", help="train for photos: normalised, varied and warped digits (augment.py)")
+    what = "train for photos, on normalised, varied and warped digits (augment.py); default: with relu only"
+    add("--augment", action=argparse.BooleanOptionalAction, help=what)
     add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help="where to (default: %(default)s)")
     add("--load", type=Path, metavar="PATH", help="go on from this model instead of from a new start")
     add("--target-accuracy", type=percent, metavar="PERCENT", help="exit with status 1 when the test set misses it")
@@ -47,9 +68,22 @@ def training_parser(description, images=60_000):
 
 
 def make_network(engine, args, **options):
-    """The network that the options ask for: a new one, or the one in --load, which must agree with them."""
+    """The network that the options ask for: a new one, or the one in --load, which must agree with them.
+
+    The options that its recipe decides are filled in where they were not given.
+    """
+    network = new_or_loaded(engine, args, **options)
+    recipe = RECIPES[network.activation]
+    args.epochs = recipe.epochs if args.epochs is None else args.epochs
+    args.augment = recipe.augment if args.augment is None else args.augment
+    return network
+
+
+def new_or_loaded(engine, args, **options):
+    """As `make_network`; the options stay as they are."""
     if args.load is None:
-        return engine(args.filters or 8, args.activation or "none", args.seed or 0, **options)
+        activation = args.activation or args.default_activation
+        return engine(args.filters or RECIPES[activation].filters, activation, args.seed or 0, **options)
     network = engine.load(args.load, **options)
     for option in ("filters", "activation", "seed"):
         asked = getattr(args, option)
@@ -136,9 +170,10 @@ def load_sets(network, args, test_images):
     data = mnist_data.load()
     train_set = data.train_images[: args.images], data.train_labels[: args.images]
     test_set = data.test_images[:test_images], data.test_labels[:test_images]
+    if args.augment and len(train_set[0]) == len(data.train_images) and len(test_set[0]) == len(data.test_images):
+        return whole_sets(data, network.seed)
     if args.augment:
-        train_set = training_set(*train_set, network.seed)
-        test_set = normalise_images(test_set[0]), test_set[1]
+        return training_set(*train_set, network.seed), (normalise_images(test_set[0]), test_set[1])
     return train_set, test_set
 
 
@@ -153,21 +188,13 @@ def train(network, images, labels, args):
                 f"{epoch.seconds:.3f} s, {len(images) / epoch.seconds:,.0f} images/s"
             )
 
-        options = augmentation(network.seed, args.epochs) if args.augment else {}
+        options = {"augment": True, "schedule": cosine(args.epochs)} if args.augment else {}
         network.fit(images, labels, args.epochs, args.batch_size, args.learning_rate, progress, after_epoch, **options)
 
 
-def augmentation(seed, epochs):
-    """What `Network.fit` takes for training with --augment: new warps in every epoch, a learning rate that decays."""
-
-    def augment(images, epoch):
-        return warp_images(images, draw_warps(len(images), seed, epoch))
-
-    def schedule(done):
-        """From 1 to 0 along half a cosine, taken in the middle of each epoch."""
-        return 0.5 + 0.5 * math.cos(math.pi * (done + 0.5) / epochs)
-
-    return {"augment": augment, "schedule": schedule}
+def cosine(epochs):
+    """The schedule, for `Network.fit`, of a learning rate that decays from 1 to 0 along half a cosine."""
+    return lambda done: 0.5 + 0.5 * math.cos(math.pi * (done + 0.5) / epochs)  # the middle of each epoch
 
 
 def test(network, images, labels):

@@ -12,7 +12,7 @@ from cnn_jit import CNNJit
 from errors import run
 from network import epoch_order, read_model
 from segment import normalise
-from training import augmentation, train_script, training_parser
+from training import cosine, train_script, training_parser
 
 VARIED = {1, 4, 6, 7, 9}  # the digits that variants are drawn of
 
@@ -200,22 +200,21 @@ def test_an_image_without_ink_has_no_variants():
 # -- training ---------------------------------------------------------------------------------------------------------
 
 
-def test_fit_trains_every_epoch_on_what_augment_gives(mnist):
+def test_fit_trains_every_epoch_on_warped_images(mnist):
     """The same as one fit after the other on each epoch's images, with each epoch's learning rate."""
     images, labels = mnist.train_images[:200], mnist.train_labels[:200]
-    augmented = augmentation(seed=5, epochs=2)
+    schedule = cosine(2)
     whole, parts = CNNJit(2, seed=5), CNNJit(2, seed=5)
-    whole.fit(images, labels, 2, 32, 0.1, **augmented)
+    whole.fit(images, labels, 2, 32, 0.1, augment=True, schedule=schedule)
     for epoch in range(2):
         warped = warp_images(images, draw_warps(200, 5, epoch))
-        parts.fit(warped, labels, 1, 32, 0.1 * augmented["schedule"](epoch))
+        parts.fit(warped, labels, 1, 32, 0.1 * schedule(epoch))
     for found, wanted in zip(whole.parameters, parts.parameters, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_learning_rate_decays_from_1_to_0():
-    schedule = augmentation(0, 14)["schedule"]
-    shares = [schedule(done) for done in range(14)]
+    shares = [cosine(14)(done) for done in range(14)]
     assert shares == sorted(shares, reverse=True)
     assert 0.99 < shares[0] < 1 and 0 < shares[-1] < 0.01
     assert np.mean(shares) == pytest.approx(0.5)
@@ -223,7 +222,7 @@ def test_the_learning_rate_decays_from_1_to_0():
 
 def test_augment_option_trains_tests_and_tells(mnist, tmp_path, capsys):
     model = tmp_path / "model.npz"
-    options = "--augment --images 480 --epochs 4 --filters 4 --activation relu --batch-size 16 --seed 1 --save"
+    options = "--images 480 --epochs 4 --filters 4 --activation relu --batch-size 16 --seed 1 --save"
     args = training_parser("").parse_args([*options.split(), str(model)])
     assert train_script(CNNJit, args, test_images=200) == 0
     _, meta = read_model(model)
@@ -239,7 +238,7 @@ def test_ctrl_c_while_normalising_leaves_the_model_file_alone(tmp_path, monkeypa
 
     monkeypatch.setattr(augment, "normalise", interrupted)
     model = tmp_path / "model.npz"
-    args = training_parser("").parse_args(["--augment", "--images", "10", "--save", str(model)])
+    args = training_parser("").parse_args(["--images", "10", "--save", str(model)])
     with pytest.raises(SystemExit) as ended:
         run(lambda: train_script(CNNJit, args))
     assert ended.value.code == 130

@@ -40,21 +40,23 @@ def signatures():
         "cnn_gpu": {
             "gather_batch": (uint8[:, :, ::1], int32[::1], int32[::1], int32, int32[::1], three, int32[::1]),
             "advance": (int32[::1], int64),
+            "warp_set": (uint8[:, :, ::1], int64, uint8[:, :, ::1]),
         },
     }
 
 
 def epoch_signatures():
     """Argument types of the two kernels that epoch_gpu.kernels makes."""
-    from numba import float32, float64, int32, uint32
+    from numba import float32, float64, int32, int64, uint32
 
     images, one, two, counts = uint32[:, ::1], float32[::1], float32[:, ::1], int32[::1]
-    learn = images, counts, counts, int32, float32, *[one] * 4, *[one] * 3, counts, float64[:, :, ::1]
+    learn = images, counts, counts, int64, int32, float32, *[one] * 4, *[one] * 3, counts, float64[:, :, ::1]
     return learn, (images, *[one] * 4, two, two)
 
 
-# Sums over a whole epoch are kept in float64; everything else is float32, and a stray literal would show as .f64.
-USES_FLOAT64 = {"softmax_cross_entropy", "learn_epoch"}
+# Sums over a whole epoch are kept in float64, and CUDA's own sine takes it for angles of thousands of turns; everything
+# else is float32, and a stray literal would show as .f64.
+USES_FLOAT64 = {"softmax_cross_entropy", "learn_epoch", "warp_set"}
 
 
 def compile_all():
@@ -79,8 +81,9 @@ def compile_all():
     # The kernels of an epoch are made for the network and the GPU; an odd number of filters is their hardest case.
     from epoch_gpu import kernels
 
-    for filters, relu, blocks in ((8, False, 132), (13, True, 40)):
-        for kernel, types in zip(kernels(filters, relu, 384, blocks), epoch_signatures(), strict=True):
+    for filters, augment, blocks, batch_size in ((8, False, 132, 64), (13, True, 40, 1000)):
+        made = kernels(filters, augment, 384, blocks, 1, batch_size, augment)
+        for kernel, types in zip(made, epoch_signatures(), strict=True):
             for architecture in ARCHITECTURES:
                 check(kernel.py_func.__name__, ptx_of(kernel, types, architecture))
 
@@ -100,7 +103,7 @@ def ptx_of(kernel, types, architecture):
 
 
 def check(name, ptx):
-    """float64 only where it is meant: everything but the sums over an epoch is float32."""
+    """float64 only where it is meant: see USES_FLOAT64."""
     body = ptx[ptx.index(".entry") :]
     assert (".f64" in body) == (name in USES_FLOAT64), f"{name}: float64 arithmetic in its PTX"
 

@@ -8,6 +8,7 @@ import pytest
 import reference
 from conftest import HAS_GPU
 
+from augment import draw_warps, warp_images
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU, PATHS, path_problem
 from cnn_jit import CNNJit
@@ -73,6 +74,23 @@ def test_learns_what_the_reference_learns(engine, activation, mnist):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     assert accuracy == (probabilities.argmax(axis=1) == labels).mean()
     assert loss == pytest.approx(-np.log(probabilities[np.arange(count), labels]).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("engine", TRAINERS)
+def test_every_engine_warps_the_same_images(engine, mnist):
+    """Two epochs, each on warps of its own. On a GPU a sine may round a pixel to the next of 256 greys, hence 1e-3."""
+    count, batch_size = count_for(engine, 3, 50), count_for(engine, 2, 16)
+    images, labels = mnist.train_images[:count], mnist.train_labels[:count]
+    network = make(engine)
+    wanted = network.parameters
+    losses = network.fit(images, labels, 2, batch_size, 0.1, augment=True)
+    for epoch in range(2):
+        warped = warp_images(images, draw_warps(count, 7, epoch))
+        order = epoch_order(7, epoch, count)
+        wanted, (loss,) = reference.train(wanted, warped, labels, [order], batch_size, 0.1, True)
+        assert losses[epoch].loss == pytest.approx(loss, rel=1e-3)
+    for found, array in zip(network.parameters, wanted, strict=True):
+        np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-3 if HAS_GPU else 1e-5)
 
 
 @pytest.mark.parametrize("engine", TRAINERS)
