@@ -241,7 +241,7 @@ def fastest_table(results):
         target = fastest["target"]
         text += (
             f"\n\nFrom new weights to {percent_text(target['accuracy'])} of the test images read right, at batch size "
-            f"{settings['batch_size']}: {spread_text(target['seconds'])}, {target["epochs"]} epochs, each with a "
+            f"{settings['batch_size']}: {spread_text(target['seconds'])}, {target['epochs']} epochs, each with a "
             "reading of the test set after it. Data in memory, everything compiled."
         )
     return text
