@@ -1,7 +1,8 @@
 """The network on the GPU: four ways to train it, each a rung of a ladder, and all learn the same.
 
-    python cnn_gpu.py --epoch 3                  trains on all of MNIST, the fastest way, and saves model.npz
-    python cnn_gpu.py --epoch 3 --path layers    the same, by the kernels of conv_gpu.py, pool_gpu.py, softmax_gpu.py
+    python cnn_gpu.py                        trains the network for photos, the fastest way, and saves model.npz
+    python cnn_gpu.py --activation none      trains the network of the articles on MNIST as it is
+    python cnn_gpu.py --path layers          by the kernels of conv_gpu.py, pool_gpu.py and softmax_gpu.py
 
 | path   | a step of training is                                                                                   |
 |--------|---------------------------------------------------------------------------------------------------------|

@@ -1,6 +1,7 @@
 """The network on the threads of a CPU, compiled to machine code by Numba: the engine for those without a GPU.
 
-    python cnn_jit.py --epoch 3          trains on all of MNIST and saves model.npz
+    python cnn_jit.py                        trains the network for photos and saves model.npz
+    python cnn_jit.py --activation none      trains the network of the articles on MNIST as it is
 
 Two loops run in parallel in every step. First each image of the batch is learned by one thread, which leaves its
 activations, its gradient at the logits and its gradient of the filters (`learn_image`). Then each thread takes a share

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import reference
 from conftest import HAS_GPU
+from numba import cuda
 
 from augment import draw_warps, warp_images
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU, PATHS, path_problem
 from cnn_jit import CNNJit
+from epoch_gpu import as_words
 from errors import UserError
 from network import Parameters, epoch_order, initial_parameters
 
@@ -91,6 +93,22 @@ def test_every_engine_warps_the_same_images(engine, mnist):
         assert losses[epoch].loss == pytest.approx(loss, rel=1e-3)
     for found, array in zip(network.parameters, wanted, strict=True):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-3 if HAS_GPU else 1e-5)
+
+
+def test_images_that_stay_on_the_gpu_are_read_as_any_others(mnist):
+    """Also when their launch is recorded and replayed, and after the weights have changed."""
+    images, labels = mnist.train_images[:3], mnist.train_labels[:3]
+    network = make(CNNGPU)
+    there = cuda.to_device(as_words(images))
+    wanted, shares = network.logits(images), network.predict(images)
+    for _ in range(4):
+        logits, probabilities = (array.copy_to_host() for array in network.read(there))
+        np.testing.assert_array_equal(logits, wanted)
+        np.testing.assert_allclose(probabilities, shares, atol=1e-6)
+    network.fit(images, labels, 1, 2, 0.1)
+    trained = network.read(there)[0].copy_to_host()
+    assert (trained != wanted).all()
+    np.testing.assert_array_equal(trained, network.logits(images))
 
 
 @pytest.mark.parametrize("engine", TRAINERS)
