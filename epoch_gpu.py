@@ -36,7 +36,7 @@ from numba import cuda, float32, float64, int32, uint32, void
 from numba.core.types import UniTuple
 from numba.extending import intrinsic
 
-from augment import DRAWS, PADDED, WARP_SIZE, draw, warp_number, warp_pixel
+from augment import DRAWS, PADDED, WARP_SIZE, draw, mix, sample, warp_number, warp_pixel
 from gpu_launch import SIMULATED, gpu_problem, graph_problem, record
 from network import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 
@@ -51,7 +51,9 @@ SCHEDULERS = 4  # of a multiprocessor; each has a quarter of the registers and o
 THREADS = 32 if SIMULATED else 384
 MANY_THREADS, MANY = 192, 2  # threads in a block and blocks on a multiprocessor, for larger batches
 READER_THREADS, READERS = 128, 4  # threads in a block that only reads, and how many such blocks a multiprocessor has
-MAX_FILTERS = 2 * min(THREADS, MANY_THREADS, READER_THREADS)  # a thread has two
+SHAPES = (THREADS, 1), (MANY_THREADS, MANY)
+MAX_FILTERS = 2 * min(THREADS, MANY_THREADS, READER_THREADS, 96)  # a thread has two; indices stay below 2**31
+MAX_SHARED = 48 * 1024  # bytes, of a block
 
 
 @cuda.jit(device=True)
@@ -113,6 +115,14 @@ else:
 
         return UniTuple(float32, 2)(array, i), generate
 
+    load_pair._set_uuid("epoch_gpu.load_pair")
+
+# Numba finds a kernel in its cache on the disk by what the kernel's function holds on to. To functions for the CPU, and
+# to intrinsics, it gives another name in every process, and would never find a kernel that calls one: so they get a
+# lasting name. (A private function of Numba; a test tells when it no longer does this.)
+for function in (mix, draw, warp_number, warp_pixel, sample):
+    function._set_uuid(f"augment.{function.__name__}")
+
 
 @cuda.jit(device=True)
 def arrive(arrived):
@@ -129,7 +139,7 @@ def wait(arrived, arrivals):
     Together, `arrive` and `wait` are the barrier of the whole grid; in between a block may do what needs no other.
     """
     if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
-        while load_acquire(arrived) < arrivals:
+        while int32(load_acquire(arrived) - arrivals) < 0:  # also after both have overflowed
             pass
     cuda.syncthreads()
 
@@ -222,7 +232,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
     rounds = -(-PLACES // groups)
     words_each = -(-WORDS // threads)
     # Lanes that share out the columns of a filter, so that its first sums are `filter_terms` long: see sum_columns.
-    shares = max(n for n in range(1, max(1, LANES // pairs) + 1) if groups % n == 0)
+    shares = filter_shares(num_filters, threads)
     filter_lanes, filter_terms = shares * pairs, groups // shares
     inputs, tile, splits, rows = update_plan(num_filters, threads, blocks, batch_size)
     parts_of_batch, tiles, owned = -(-batch_size // rows), -(-inputs // tile), tile * NUM_CLASSES
@@ -232,6 +242,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
     stride, sums_stride = staged_stride(threads, tile, rows), tile * (splits + 1)
     numbers = SUMS * num_filters  # of the filters: tap by tap, each for all filters, and last the biases
     numbers_each = -(-numbers // blocks)  # that a block owns
+    own_numbers_each = -(-numbers_each // threads)
     share_rounds, share_steps = -(-numbers_each * LANES // threads), -(-blocks // LANES)
     last_warp = threads - LANES  # it has the least to convolve, and does what one warp can do for the block
 
@@ -242,7 +253,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
     keep = rounds <= 3 and together == 1
     columns_size = both_columns * (rounds if keep else 1)
     scratch_size = scratch_floats(threads)
-    parts_size = max(both_sums, numbers_each) * (max(LANES, filter_lanes) + 1)
+    parts_size = parts_floats(num_filters, threads, blocks)
     staged_size, own_size, share_size = act_steps + grad_steps, tiles * owned_each, share_rounds * share_steps
 
     @cuda.jit(device=True)
@@ -603,6 +614,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
         pooled = cuda.local.array(both_rounds, float32)
         winners = cuda.local.array(both_rounds, int32)
         own_weights = cuda.local.array(own_size, float32)
+        own_numbers = cuda.local.array(own_numbers_each, float32)
         staged = cuda.local.array(staged_size, float32)
         share = cuda.local.array(share_size, float32)
 
@@ -618,11 +630,11 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
                 if slot < owned and k < inputs and block * inputs + k <= depth:
                     k += block * inputs
                     own_weights[index(t * owned_each + i)] = weights[c * depth + k] if k < depth else biases[c]
-        number = block + thread * blocks
-        tap, own_filter = number // num_filters, number % num_filters
-        own_number = float32(0)
-        if thread < numbers_each and number < numbers:
-            own_number = filters[own_filter * 9 + tap] if tap < 9 else filter_biases[own_filter]
+        for i in range(own_numbers_each):
+            number = block + (thread + i * threads) * blocks
+            tap, f = number // num_filters, number % num_filters
+            if number < numbers:
+                own_numbers[i] = filters[f * 9 + tap] if tap < 9 else filter_biases[f]
         answer = thread - last_warp  # the last warp's first ten threads have a logit each
         answers = 0 <= answer < NUM_CLASSES
         if thread == 0 and block == 0:
@@ -683,7 +695,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
                 for n in range(count + block, batch_size, blocks):  # a smaller last batch leaves rows of the one before
                     grad_logits[index(n) * NUM_CLASSES + thread] = float32(0)
             arrive(arrived)
-            arrivals += blocks
+            arrivals = int32(arrivals + blocks)
             wait(arrived, arrivals)
 
             # update
@@ -693,14 +705,18 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
             )  # fmt: skip
             sum_shares(share, min(count, blocks), parts)
             cuda.syncthreads()
-            if thread < numbers_each and number < numbers:
-                own_number -= step * sum_row(parts, thread * (LANES + 1), 1, LANES)
-                if tap < 9:
-                    filters[own_filter * 9 + tap] = own_number
-                elif relu:
-                    filter_biases[own_filter] = own_number
+            for i in range(own_numbers_each):
+                slot = thread + i * threads
+                number = block + slot * blocks
+                tap, f = number // num_filters, number % num_filters
+                if number < numbers:
+                    own_numbers[i] -= step * sum_row(parts, slot * (LANES + 1), 1, LANES)
+                    if tap < 9:
+                        filters[f * 9 + tap] = own_numbers[i]
+                    elif relu:
+                        filter_biases[f] = own_numbers[i]
             arrive(arrived)
-            arrivals += blocks
+            arrivals = int32(arrivals + blocks)
 
         if answers:  # each label's thread has kept the sums of its images
             totals[0, block, index(answer)] = loss
@@ -760,13 +776,31 @@ def scratch_floats(threads):
     return max((2 * SUMS + 1) * threads, 2048)
 
 
+def filter_shares(num_filters, threads):
+    """Into how many sums the threads of a pair of filters go first: as many as divide them evenly and fill a warp."""
+    pairs = -(-num_filters // 2)
+    return max(n for n in range(1, max(1, LANES // pairs) + 1) if threads // pairs % n == 0)
+
+
+def parts_floats(num_filters, threads, blocks):
+    """Shared memory for the second step of sums over a block; rows of it are one longer than they need be."""
+    lanes = filter_shares(num_filters, threads) * -(-num_filters // 2)
+    return max(2 * SUMS * (max(LANES, lanes) + 1), -(-SUMS * num_filters // blocks) * (LANES + 1))
+
+
+def shared_bytes(num_filters, threads, blocks):
+    """Shared memory of a block that learns and warps, at most."""
+    numbers = scratch_floats(threads) + parts_floats(num_filters, threads, blocks)
+    return 4 * (2 * PIXELS + PADDED * PADDED + DRAWS + WARP_SIZE + 2 * NUM_CLASSES + numbers)
+
+
 def update_plan(num_filters, threads, blocks, batch_size):
     """How a block updates its weights: (inputs that it owns, inputs at a time, threads for each, images at a time).
 
     Input K is always 1, and its weights are the biases. The images at a time fit in the block's scratch memory.
     """
     inputs = -(-(PLACES * num_filters + 1) // blocks)
-    tile = min(inputs, threads)
+    tile = min(inputs, threads, scratch_floats(threads) // (threads // NUM_CLASSES | 1) - NUM_CLASSES)
     splits = 1
     while 2 * splits * tile <= threads and splits < LANES:
         splits *= 2
@@ -803,6 +837,13 @@ def epoch_problem(num_filters):
         return gpu_problem()
     if num_filters > MAX_FILTERS:
         return f"it takes at most {MAX_FILTERS} filters, not {num_filters}"
+    for threads, together in () if SIMULATED else SHAPES:
+        shared = shared_bytes(num_filters, threads, together * default_blocks())
+        if (
+            shared > MAX_SHARED
+            or together * (shared + 1024) > cuda.get_current_device().MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+        ):
+            return f"{num_filters} filters need more shared memory than this GPU has for a block"
     if not SIMULATED and cuda.get_current_device().compute_capability < (7, 0):
         return "its barrier needs a GPU of compute capability 7.0 (Volta) or newer"
     if not SIMULATED and not cuda.get_current_device().COOPERATIVE_LAUNCH:

@@ -19,6 +19,23 @@ def test_every_kernel_compiles_for_every_architecture():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_kernel_has_the_same_name_in_the_cache_of_every_process():
+    """Otherwise it would be compiled again in each, and the cache would grow without end."""
+    names = """
+import hashlib
+from numba.cuda.serialize import dumps
+from epoch_gpu import kernels
+for augment in (False, True):
+    for kernel in kernels(8, True, 384, 132, 1, 64, augment):
+        print(hashlib.sha256(dumps([cell.cell_contents for cell in kernel.py_func.__closure__])).hexdigest())
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
+    command = [sys.executable, "-c", names]
+    first, second = (subprocess.check_output(command, cwd=ROOT, env=environment, text=True) for _ in range(2))
+    assert first == second
+    assert len(set(first.split())) > 1, "and another one for another kernel"
+
+
 def signatures():
     """{module: {kernel: argument types}}, which names every kernel there is."""
     from numba import boolean, float32, float64, int32, int64, uint8
