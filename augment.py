@@ -4,8 +4,9 @@
     warped = warp_images(images, draw_warps(len(images), seed, epoch))               for every epoch
 
 Two things are missing in MNIST. Its writers were American, so ones with a flag, barred sevens and nines on a hook
-hardly occur: `training_set` adds drawn variants of such digits. And every writer slants, bends and presses differently:
-`warp_images` gives each image another look in every epoch.
+hardly occur: `training_set` adds variants of such digits, and digits that `handwriting.py` writes in forms of other
+countries and habits. And every writer slants, bends and presses differently: `warp_images` gives each image another
+look in every epoch.
 
 Every image goes through `segment.normalise`, as the digits of a photo do, so that the network meets in a photo what it
 was trained on.
@@ -28,6 +29,7 @@ import numpy as np
 from numba import float32, njit, prange
 from tqdm import tqdm
 
+from handwriting import write_digit
 from mnist_data import DATA_DIR
 from segment import IMAGE_SIZE, normalise
 
@@ -79,7 +81,7 @@ VARIANT_STREAM, WARP_STREAM = 1, 2
 def training_set(images, labels, seed):
     """The set as the network is to learn it: normalised images, then normalised variants of some of them.
 
-    images (N, 28, 28) uint8 and labels (N,) -> (M, 28, 28) uint8 and (M,), M about 4/3 N. Shows a progress bar.
+    images (N, 28, 28) uint8 and labels (N,) -> (M, 28, 28) uint8 and (M,), M about 5/3 N. Shows a progress bar.
     """
     indices = np.arange(len(images))
     chunks = [(images[part], labels[part], part, seed) for part in _parts(indices)]
@@ -93,7 +95,7 @@ def whole_sets(mnist, seed):
     Made once and kept in data/, since it takes longer than the training; made again when the seed or the code changed.
     """
     version = hashlib.sha256(str(seed).encode())
-    for name in ("augment.py", "segment.py"):
+    for name in ("augment.py", "handwriting.py", "segment.py"):
         version.update((Path(__file__).parent / name).read_bytes())
     try:
         with np.load(KEPT, allow_pickle=False) as kept:
@@ -167,8 +169,11 @@ def _normal_and_variants(images, labels, indices, seed):
 # -- variants: other ways to write a digit ----------------------------------------------------------------------------
 #
 # Each takes a digit as a uint8 image with room around it, and a generator, and returns the digit written differently.
+# They keep what is odd in the digits of real writers, and go to extremes. What `handwriting.py` writes from nothing is
+# neater, but has all the forms of all digits. Neither replaces the other: on real photos both together read best.
 
 ROOM = 8  # pixels around an MNIST image for what is drawn onto its digit
+WRITTEN = 1 / 3  # so many digits are written, for every image of the set
 
 
 def draw_variants(image, label, random):
@@ -176,11 +181,14 @@ def draw_variants(image, label, random):
     padded = np.pad(image, ROOM)
     if not (padded > 127).any():
         return []
-    return [
+    variants = [
         draw(padded, random)
         for digits, probability, draw in VARIANTS
         if label in digits and random.random() < probability
     ]
+    if random.random() < WRITTEN:
+        variants.append(write_digit(label, random))
+    return variants
 
 
 def add_flag(image, random):

@@ -28,12 +28,13 @@ class Recipe(NamedTuple):
 
     filters: int
     epochs: int
+    learning_rate: float
     augment: bool
 
 
 RECIPES = {  # by activation
-    "relu": Recipe(filters=32, epochs=30, augment=True),  # made for photos: the shipped model's
-    "none": Recipe(filters=8, epochs=3, augment=False),  # the network of the articles
+    "relu": Recipe(filters=32, epochs=20, learning_rate=0.4, augment=True),  # made for photos: the shipped model's
+    "none": Recipe(filters=8, epochs=3, learning_rate=LEARNING_RATE, augment=False),  # the network of the articles
 }
 
 
@@ -52,7 +53,8 @@ def training_parser(description, images=60_000, activation="relu"):
     add("--images", type=in_set, default=images, metavar="N", help="train on the first N (default: %(default)s)")
     add("--batch-size", type=whole, default=64, metavar="N", help="default: %(default)s; 1 is training image by image")
     rate = number(float, 0, "a number from 0")
-    add("--learning-rate", type=rate, default=LEARNING_RATE, metavar="RATE", help="default: %(default)s")
+    default = f"default: {photos.learning_rate}, decaying, with --augment; otherwise {articles.learning_rate}"
+    add("--learning-rate", type=rate, metavar="RATE", help=default)
     filters = number(int, 1, "a whole number from 1 to 1024", 1024)
     default = f"default: {photos.filters}; {articles.filters} with --activation none"
     add("--filters", type=filters, metavar="N", help=default)
@@ -76,6 +78,8 @@ def make_network(engine, args, **options):
     recipe = RECIPES[network.activation]
     args.epochs = recipe.epochs if args.epochs is None else args.epochs
     args.augment = recipe.augment if args.augment is None else args.augment
+    if args.learning_rate is None:  # one that decays may begin higher
+        args.learning_rate = RECIPES["relu" if args.augment else "none"].learning_rate
     return network
 
 

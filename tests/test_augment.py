@@ -14,8 +14,6 @@ from network import epoch_order, read_model
 from segment import normalise
 from training import cosine, train_script, training_parser
 
-VARIED = {1, 4, 6, 7, 9}  # the digits that variants are drawn of
-
 
 def dot(x, y):
     """One image (1, 28, 28) with a soft dot around (x, y), both in pixels."""
@@ -154,14 +152,27 @@ def test_the_set_begins_with_every_image_normalised(mnist, made):
     assert (images.dtype, labels.dtype, images.shape) == (np.uint8, np.uint8, (len(labels), 28, 28))
 
 
-def test_variants_follow_of_their_digits_only(mnist, made):
+def test_variants_and_written_digits_follow(mnist, made):
     images, labels = made
     variants = labels[400:]
-    assert set(variants) == VARIED
-    assert 0.2 * 400 < len(variants) < 0.5 * 400
+    assert set(variants) == set(range(10))
+    assert 0.5 * 400 < len(variants) < 0.85 * 400
     assert images[400:].any(axis=(1, 2)).all()
     ones = np.count_nonzero(mnist.train_labels[:400] == 1)
-    assert np.count_nonzero(variants == 1) > 0.8 * ones
+    assert np.count_nonzero(variants == 1) > 1.1 * ones
+
+
+def test_only_some_digits_have_variants_and_a_third_is_written_anew(mnist, monkeypatch):
+    written = []
+    monkeypatch.setattr(augment, "write_digit", lambda label, random: written.append(label) or "written")
+    digits = {label: mnist.train_images[mnist.train_labels == label][0] for label in range(10)}
+    drawn = {label: [] for label in digits}
+    for label, image in digits.items():
+        for seed in range(100):
+            drawn[label] += draw_variants(image, label, np.random.default_rng(seed))
+    varied = {label for label, variants in drawn.items() if not all(isinstance(variant, str) for variant in variants)}
+    assert varied == {1, 4, 6, 7, 9}
+    assert all(20 < written.count(label) < 47 for label in digits)
 
 
 def test_the_set_is_the_same_for_a_seed_however_many_processes(mnist, made, monkeypatch):

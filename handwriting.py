@@ -1,0 +1,174 @@
+"""Digits written by a pen from a description of their strokes: forms that hardly occur in MNIST.
+
+    image = write_digit(4, np.random.default_rng(0))      a 4, open or closed, (72, 88) uint8, ink bright
+
+A form is a list of strokes, a stroke a list of points (x, y) that the pen heads for, in a box from (0, 0), top left, to
+(1, 1), bottom right; it cuts the corners, unless a point stands there twice. Each digit has the forms that are taught
+and scrawled in different countries; what varies from writer to writer is drawn at random: proportions, how far loops
+close, where strokes begin, end and cross. Then every point moves a little, as no hand is steady.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+HEIGHT, WIDTH = 72, 88  # pixels of the image; larger than MNIST's, so that thin strokes have a shape
+HEIGHTS = (30, 40)  # pixels that a digit is high
+ASPECTS = (0.45, 0.85)  # its box's width, as a share of that
+SLANTS = (-0.3, 0.3)  # columns per row
+UNSTEADY = 0.045  # of the box: standard deviation of the points
+THICKNESSES = (2, 6)  # pixels
+ROUNDINGS = 3  # how often corners are cut
+
+
+def write_digit(digit, random):
+    """A digit in one of its forms, written with some pen: (HEIGHT, WIDTH) uint8; random: a generator."""
+    height = random.uniform(*HEIGHTS)
+    width = height * random.uniform(*ASPECTS)
+    slant = random.uniform(*SLANTS)
+    thickness = int(random.integers(THICKNESSES[0], THICKNESSES[1] + 1))
+    image = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for stroke in FORMS[digit](random):
+        points = np.array(stroke) + random.normal(0, UNSTEADY, (len(stroke), 2))
+        x, y = ((points - 0.5) * (width, height)).T
+        path = _round_corners(np.stack([x - slant * y + WIDTH / 2, y + HEIGHT / 2], axis=1))
+        sixteenths = np.round(path * 16).astype(np.int32)  # cv2 takes whole numbers, of 2**-shift pixels
+        cv2.polylines(image, [sixteenths], False, 255, thickness, cv2.LINE_AA, shift=4)
+    return image
+
+
+def _round_corners(points):
+    """A smooth path along these points (n, 2), by Chaikin's corner cutting; it begins and ends where they do."""
+    for _ in range(ROUNDINGS):
+        before, after = points[:-1], points[1:]
+        cut = np.stack([0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after], axis=1).reshape(-1, 2)
+        points = np.concatenate([points[:1], cut, points[-1:]])
+    return points
+
+
+def _ring(middle, radii, first, sweep, count=14):
+    """Points against the clock around an ellipse: from an angle (90: the bottom), so many degrees far."""
+    angles = np.radians(np.linspace(first, first - sweep, count))
+    return list(zip(middle[0] + radii[0] * np.cos(angles), middle[1] + radii[1] * np.sin(angles), strict=True))
+
+
+# -- the forms of each digit: a generator -> strokes ------------------------------------------------------------------
+
+
+def zero(random):
+    """Begun near the top; it may stay open or run past its beginning."""
+    return [_ring((0.5, 0.5), (0.5, 0.5), random.uniform(-150, -30), random.uniform(325, 400))]
+
+
+def one(random):
+    """A stem, mostly with a flag, straight or curved, as long as the stem in some hands; some stand on a foot."""
+    draw = random.uniform
+    x = 0.55  # of the stem; its box is as wide as other digits', but only the flag uses it
+    strokes = [[(x, 0), (x + draw(-0.05, 0.05), 0.5), (x + draw(-0.04, 0.04), 1)]]
+    if random.random() < 0.9:
+        length, angle, bend = draw(0.2, 0.95), math.radians(draw(20, 68)), draw(-0.1, 0.1)  # angle: from straight down
+        tip = x - length * math.sin(angle), length * math.cos(angle)
+        middle = (x + tip[0]) / 2 + bend * math.cos(angle), tip[1] / 2 + bend * math.sin(angle)
+        strokes.append([tip, middle, (x, draw(-0.02, 0.02))])
+    if random.random() < 0.25:
+        half = draw(0.15, 0.33)
+        strokes.append([(x - half, 1 + draw(-0.03, 0.03)), (x + half, 1)])
+    return strokes
+
+
+def two(random):
+    """With a corner at the bottom left, or with a loop there."""
+    draw = random.uniform
+    head = [(0.05, draw(0.12, 0.35)), (0.2, 0.03), (0.65, 0), (0.9, 0.25), (0.6, 0.6)]
+    if random.random() < 0.5:
+        return [head + [(0.05, 0.97)] * 2 + [(0.5, draw(0.91, 1)), (1, draw(0.92, 1.05))]]
+    return [head + [(0.15, 0.97), (0, 0.85), (0.2, draw(0.7, 0.8)), (0.5, 0.93), (1, draw(0.87, 1.02))]]
+
+
+def three(random):
+    """With a round top, or with a flat one and a corner; its waist near or far."""
+    draw = random.uniform
+    waist = draw(0.25, 0.55)
+    belly = [(0.8, 0.52), (0.95, 0.78), (0.5, 1.05), (0.02, draw(0.8, 0.95))]
+    if random.random() < 0.5:
+        return [[(0.05, draw(0.05, 0.2)), (0.4, -0.04), (0.9, 0.15), (0.7, 0.42)] + [(waist, 0.46)] * 2 + belly]
+    return [[(0.05, draw(-0.02, 0.1))] + [(0.88, 0)] * 2 + [(waist, draw(0.36, 0.45))] * 2 + belly]
+
+
+def four(random):
+    """Open, its stem short or long, or closed at the top; the corner at the left sharp or round."""
+    draw = random.uniform
+    bar = draw(0.5, 0.75)
+    corner = [(0.02, bar)] * random.integers(1, 3)
+    across = [(0.5, bar + draw(-0.04, 0.04)), (1, bar + draw(-0.12, 0.06))]
+    if random.random() < 0.6:
+        x = draw(0.6, 0.85)
+        return [
+            [(draw(0.1, 0.45), 0), (draw(0.05, 0.2), 0.6 * bar)] + corner + across,
+            [(x + draw(-0.05, 0.12), draw(0, 0.45)), (x, 0.6), (x - draw(-0.02, 0.15), 1)],
+        ]
+    x = draw(0.55, 0.8)
+    return [[(x, 0)] + corner + across, [(x, draw(-0.02, 0.1)), (x - draw(-0.05, 0.1), 1)]]
+
+
+def five(random):
+    """Its bar is a stroke of its own, which may stand apart."""
+    draw = random.uniform
+    x, gap = draw(0.1, 0.3), draw(-0.06, 0.22)
+    neck = [(x, draw(-0.02, 0.06))] + [(x - draw(0, 0.1), draw(0.38, 0.48))] * 2
+    belly = [(0.5, draw(0.32, 0.42)), (0.93, 0.65), (0.7, 0.98), (0.3, 1.02), (0, draw(0.85, 0.98))]
+    return [neck + belly, [(x + gap, draw(-0.06, 0.06)), (draw(0.75, 1.05), draw(-0.12, 0.06))]]
+
+
+def six(random):
+    """With a short or a long neck; the loop may not close."""
+    draw = random.uniform
+    loop = draw(0.4, 0.62)  # its height
+    top = 1 - loop
+    neck = [(draw(0.45, 0.9), 0), (draw(0.2, 0.45), 0.5 * top)]
+    round_the_loop = [(0.05, top + 0.4 * loop), (0.25, 1.02), (0.75, 1.02), (0.9, top + 0.45 * loop), (0.5, top - 0.02)]
+    return [neck + round_the_loop + [(draw(0.08, 0.3), top + loop * draw(0.25, 0.5))]]
+
+
+def seven(random):
+    """Some begin with a serif; half of them have a bar through the stem."""
+    draw = random.uniform
+    top, foot = draw(-0.05, 0.12), draw(0.25, 0.6)
+    serif = [(0.02, draw(0.1, 0.25)), (0.06, top)] if random.random() < 0.4 else [(0.02, top)]
+    stem = [(foot + draw(0, 0.3), 0.45), (foot, 1)]
+    strokes = [serif + [(0.5, top + draw(-0.06, 0.05))] + [(0.92, 0)] * 2 + stem]
+    if random.random() < 0.55:
+        x, y, half, rise = (0.92 + foot) / 2 + draw(-0.08, 0.04), draw(0.4, 0.62), draw(0.15, 0.38), draw(-0.1, 0.08)
+        strokes.append([(x - half, y + rise), (x + half, y - rise)])
+    return strokes
+
+
+def eight(random):
+    """In one stroke from the top right, which may not come back to its beginning, or of two rings."""
+    draw = random.uniform
+    if random.random() < 0.7:
+        down = [(0.78, draw(0.09, 0.22)), (0.5, -0.03), (0.12, 0.12), (0.22, 0.4), (0.72, 0.58), (0.95, 0.82)]
+        gap = draw(-0.15, 0.25)
+        up = [(0.5, 1.06), (0.05, 0.85), (0.28, 0.56), (0.75, 0.36), (0.85 - 0.3 * gap, 0.14 + gap)]
+        return [down + up]
+    waist = draw(0.4, 0.5)
+    upper = _ring((0.5, waist / 2), (0.38, waist / 2), draw(-150, -30), draw(330, 390))
+    lower = (0.5 + draw(-0.06, 0.06), (1 + waist) / 2), (0.5, (1 - waist) / 2)
+    return [upper, _ring(*lower, draw(-120, -60), draw(330, 390))]
+
+
+def nine(random):
+    """On a straight stem, a curved one or a hook; the loop, small or large, may not close."""
+    draw = random.uniform
+    loop, x = draw(0.35, 0.6), 0.88
+    around = [(x, loop * draw(0.15, 0.5)), (0.5, -0.03), (0.08, 0.4 * loop), (0.3, loop), (0.7, 0.95 * loop)]
+    stems = (
+        [(x + draw(-0.1, 0.05), 0.5), (x + draw(-0.35, 0.05), 1)],
+        [(x + draw(-0.05, 0.05), 0.6), (x - draw(0.2, 0.6), 1)],
+        [(x, 0.75), (x - draw(0.15, 0.4), 1.02), (x - draw(0.45, 0.85), draw(0.78, 0.98))],
+    )
+    return [around + [(x, loop * draw(0.2, 0.6))], [(x, 0.1 * loop)] + stems[random.integers(len(stems))]]
+
+
+FORMS = (zero, one, two, three, four, five, six, seven, eight, nine)

@@ -1,0 +1,75 @@
+"""Digits written from strokes: whole, in their image, each label its own, and the same for the same generator."""
+
+import cv2
+import numpy as np
+import pytest
+
+import handwriting
+from handwriting import HEIGHT, WIDTH, write_digit
+from network import Network
+from segment import normalise
+
+WRITERS = 60
+
+
+@pytest.fixture(scope="module")
+def written():
+    """(10, WRITERS, HEIGHT, WIDTH): each digit by many writers."""
+    return np.array([[write_digit(d, np.random.default_rng([w, d])) for w in range(WRITERS)] for d in range(10)])
+
+
+def holes(image):
+    """How many parts the paper within and around the ink has, less the one around it."""
+    return cv2.connectedComponents(np.pad(image < 128, 1, constant_values=True).astype(np.uint8), connectivity=4)[0] - 2
+
+
+def test_a_digit_is_ink_with_paper_all_around(written):
+    assert written.shape == (10, WRITERS, HEIGHT, WIDTH) and written.dtype == np.uint8
+    assert (written.max(axis=(2, 3)) == 255).all()
+    border = np.ones((HEIGHT, WIDTH), bool)
+    border[1:-1, 1:-1] = False
+    assert not written[:, :, border].any()
+
+
+def test_digits_have_their_height(written):
+    for image in written.reshape(-1, HEIGHT, WIDTH):
+        rows = np.flatnonzero(image.max(axis=1) > 127)
+        assert 0.7 * handwriting.HEIGHTS[0] < np.ptp(rows) + 1 < 1.5 * handwriting.HEIGHTS[1]
+
+
+def test_the_generator_alone_decides():
+    for digit in range(10):
+        first, again, other = (write_digit(digit, np.random.default_rng(seed)) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(first, again)
+        assert (first != other).any()
+
+
+def test_writers_differ_in_what_they_close(written):
+    """Most close their zeros and eights, and not all; nobody's 2 without a loop, 3, 5 or 7 has more than two holes."""
+    count = np.array([[holes(image) for image in images] for images in written])
+    assert 0.5 < (count[0] >= 1).mean() < 1
+    assert 0.3 < (count[8] >= 2).mean() < 1
+    assert 0.1 < (count[4] == 0).mean() < 0.9
+    assert (count[[2, 3, 5, 7]] <= 2).all()
+
+
+def test_a_path_begins_and_ends_at_its_ends_and_cuts_corners():
+    points = np.array([(0, 0), (10, 0), (10, 10)], float)
+    path = handwriting._round_corners(points)
+    np.testing.assert_array_equal(path[[0, -1]], points[[0, -1]])
+    distance = np.linalg.norm(path - (10, 0), axis=1).min()
+    assert 0.5 < distance < 3
+    sharp = handwriting._round_corners(points[[0, 1, 1, 2]])
+    assert np.linalg.norm(sharp - (10, 0), axis=1).min() < 0.5
+
+
+def test_what_is_written_reads_as_what_it_is(written):
+    """The shipped network reads nearly all: they are digits, with the right labels."""
+    from analyze import DEFAULT_MODEL, load_model
+
+    model = load_model(DEFAULT_MODEL, "cpu")
+    assert isinstance(model, Network)
+    crops = np.array([normalise(image) for image in written.reshape(-1, HEIGHT, WIDTH)])
+    right = model.predict(crops).argmax(axis=1).reshape(10, WRITERS) == np.arange(10)[:, None]
+    assert right.mean() > 0.9, right.mean(axis=1)
+    assert right.mean(axis=1).min() > 0.7, right.mean(axis=1)
