@@ -106,7 +106,7 @@ def four(random):
         x = draw(0.6, 0.85)
         return [
             [(draw(0.1, 0.45), 0), (draw(0.05, 0.2), 0.6 * bar)] + corner + across,
-            [(x + draw(-0.05, 0.12), draw(0, 0.45)), (x, 0.6), (x - draw(-0.02, 0.15), 1)],
+            [(x + draw(-0.05, 0.12), draw(0, 0.55)), (x, 0.65), (x - draw(-0.02, 0.15), 1)],
         ]
     x = draw(0.55, 0.8)
     return [[(x, 0)] + corner + across, [(x, draw(-0.02, 0.1)), (x - draw(-0.05, 0.1), 1)]]
@@ -124,7 +124,7 @@ def five(random):
 def six(random):
     """With a short or a long neck; the loop may not close."""
     draw = random.uniform
-    loop = draw(0.4, 0.62)  # its height
+    loop = draw(0.32, 0.62)  # its height
     top = 1 - loop
     neck = [(draw(0.45, 0.9), 0), (draw(0.2, 0.45), 0.5 * top)]
     round_the_loop = [(0.05, top + 0.4 * loop), (0.25, 1.02), (0.75, 1.02), (0.9, top + 0.45 * loop), (0.5, top - 0.02)]
@@ -161,7 +161,7 @@ def eight(random):
 def nine(random):
     """On a straight stem, a curved one or a hook; the loop, small or large, may not close."""
     draw = random.uniform
-    loop, x = draw(0.35, 0.6), 0.88
+    loop, x = draw(0.25, 0.6), 0.88
     around = [(x, loop * draw(0.15, 0.5)), (0.5, -0.03), (0.08, 0.4 * loop), (0.3, loop), (0.7, 0.95 * loop)]
     stems = (
         [(x + draw(-0.1, 0.05), 0.5), (x + draw(-0.35, 0.05), 1)],
