@@ -230,7 +230,9 @@ def peers_ratio(results):
 
 def fastest_table(results):
     """The fastest way to train: an epoch at the large batch sizes, and the time to a good accuracy."""
-    fastest, settings = results["fastest"], results["settings"]
+    fastest, settings = results.get("fastest"), results["settings"]
+    if not fastest:  # results of an earlier version
+        return ""
     rows = [
         (f"{row['batch_size']:,}", spread_text(row["epoch_seconds"]), percent_text(row["accuracy"]))
         for row in fastest["epochs"]

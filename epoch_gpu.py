@@ -16,12 +16,17 @@ as many. Nobody adds to a number that another block adds to, so no atomics: the 
 
 What keeps it short:
   - A thread belongs to two filters, so that each pixel it loads serves both, and keeps their numbers in registers;
-    pooling, ReLU and the thread's share of the ten logits follow in registers too.
+    pooling, ReLU and the thread's share of the ten logits follow in registers too. The two filters' weights lie side
+    by side, and come by one load (`load_pair`).
   - The next image is on its way from memory while the present one is learned (`fetch`, `store`): images do not depend
     on the weights, so even the first image of the next step can be.
+  - A block stores that image, and warps it where training augments (augment.py), while it waits at the barrier.
   - Sums over a block go through shared memory in two wide steps (`sum_columns`) rather than one halving at a time.
-  - Loads that do not depend on each other are asked for together, none behind a condition (`sum_batch`).
-  - The compiler is told which indices are never negative (`index`), or it checks each one.
+  - Loads that do not depend on each other are asked for together (`fetch_part`); what many threads need of them comes
+    once for all, through shared memory (`store_part`).
+  - The compiler is told which indices are never negative (`index`), or it checks each one; and no array of a thread is
+    indexed by a number that it does not know, or the array would lie in memory and not in registers.
+  - When a batch has more images than the GPU has multiprocessors, two smaller blocks on each fill each other's pauses.
 
 A cooperative launch (all blocks at once on the GPU, or the barrier would wait forever) needs a driver that allows it:
 `epoch_problem` says whether this one does.
