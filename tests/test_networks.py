@@ -95,6 +95,17 @@ def test_every_engine_warps_the_same_images(engine, mnist):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-3 if HAS_GPU else 1e-5)
 
 
+def test_one_launch_shares_out_more_numbers_than_a_block_has_threads(mnist):
+    """In the simulator one block of 32 threads owns everything, 40 numbers of four filters too."""
+    images, labels = mnist.train_images[:2], mnist.train_labels[:2]
+    network = make(on_path("epoch"), filters=4)
+    start = network.parameters
+    network.fit(images, labels, 1, 2, 0.1)
+    wanted, _ = reference.train(start, images, labels, [epoch_order(7, 0, 2)], 2, 0.1, True)
+    for found, array in zip(network.parameters, wanted, strict=True):
+        np.testing.assert_allclose(found, array, rtol=2e-5, atol=2e-6)
+
+
 def test_images_that_stay_on_the_gpu_are_read_as_any_others(mnist):
     """Also when their launch is recorded and replayed, and after the weights have changed."""
     images, labels = mnist.train_images[:3], mnist.train_labels[:3]
