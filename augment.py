@@ -117,6 +117,7 @@ def _keep(**arrays):
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, **arrays)
+            os.chmod(scratch, 0o644)
             os.replace(scratch, KEPT)
         finally:
             Path(scratch).unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from numba import cuda, float32, uint8
 from augment import DRAWS, PADDED, WARP_SIZE, draw, warp_key, warp_number, warp_pixel
 from cnn_jit import train_on_threads
 from conv_gpu import Conv3x3GPU
-from epoch_gpu import EpochTrainer, Reader, as_words, epoch_problem
+from epoch_gpu import MAX_READ, EpochTrainer, Reader, as_words, epoch_problem
 from errors import UserError, run
 from gpu_launch import BLOCK, DEVICES, SIMULATED, graph_problem, grid, parse_block, record, reusable_arrays, use_gpu
 from naive_gpu import NaiveTrainer
@@ -121,6 +121,8 @@ class CNNGPU(Network):
 
     def _set_parameters(self, parameters):
         filters, filter_biases, weights, biases = parameters
+        if len(filters) > MAX_READ:
+            raise UserError(f"the network on a GPU has at most {MAX_READ} filters, not {len(filters)}")
         self.conv = Conv3x3GPU(filters, filter_biases, self.activation, self.block)  # Nx28x28 -> Nx26x26xF
         self.pool = MaxPool2GPU(self.block)  # Nx26x26xF -> Nx13x13xF
         self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> Nx10

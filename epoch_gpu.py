@@ -58,6 +58,7 @@ MANY_THREADS, MANY = 192, 2  # threads in a block and blocks on a multiprocessor
 READER_THREADS, READERS = 128, 4  # threads in a block that only reads, and how many such blocks a multiprocessor has
 SHAPES = (THREADS, 1), (MANY_THREADS, MANY)
 MAX_FILTERS = 2 * min(THREADS, MANY_THREADS, READER_THREADS, 96)  # a thread has two; indices stay below 2**31
+MAX_READ = 2 * (THREADS if SIMULATED else READER_THREADS)  # filters of a network that `Reader` can read with
 MAX_SHARED = 48 * 1024  # bytes, of a block
 
 

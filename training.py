@@ -1,6 +1,6 @@
 """What `python cnn_cpu.py`, `cnn_jit.py` and `cnn_gpu.py` do: train on MNIST, test, save a model.
 
-The options are the same for all of them; the GPU adds --block and --device.
+The options are the same for all of them; the GPU adds --block, --device and --path.
 """
 
 import argparse
@@ -53,7 +53,9 @@ def training_parser(description, images=60_000, activation="relu"):
     add("--images", type=in_set, default=images, metavar="N", help="train on the first N (default: %(default)s)")
     add("--batch-size", type=whole, default=64, metavar="N", help="default: %(default)s; 1 is training image by image")
     rate = number(float, 0, "a number from 0")
-    default = f"default: {photos.learning_rate}, decaying, with --augment; otherwise {articles.learning_rate}"
+    default = (
+        f"default: {photos.learning_rate} with --augment, which lets it decay to 0; {articles.learning_rate} without"
+    )
     add("--learning-rate", type=rate, metavar="RATE", help=default)
     filters = number(int, 1, "a whole number from 1 to 1024", 1024)
     default = f"default: {photos.filters}; {articles.filters} with --activation none"
@@ -64,7 +66,7 @@ def training_parser(description, images=60_000, activation="relu"):
     what = "train for photos, on normalised, varied and warped digits (augment.py); default: with relu only"
     add("--augment", action=argparse.BooleanOptionalAction, help=what)
     add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help="where to (default: %(default)s)")
-    add("--load", type=Path, metavar="PATH", help="go on from this model instead of from a new start")
+    add("--load", type=Path, metavar="PATH", help="go on from this model; the learning rate begins anew")
     add("--target-accuracy", type=percent, metavar="PERCENT", help="exit with status 1 when the test set misses it")
     return parser
 
