@@ -143,9 +143,16 @@ def _in_processes(function, chunks, total):
         if processes > 1:  # a single chunk is done before a process has started
             spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
             in_order = stack.enter_context(ProcessPoolExecutor(processes, spawn, _start_process)).map
+            stack.push(_hold_interrupts)
         for chunk, result in zip(chunks, in_order(function, *zip(*chunks, strict=True)), strict=True):
             bar.update(len(chunk[0]))
             yield result
+
+
+def _hold_interrupts(kind, *_):
+    """After one Ctrl-C, let the processes end undisturbed, within a second: another would leave them hanging."""
+    if kind is KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _start_process():
