@@ -180,6 +180,18 @@ def scaled(ink):
 
 
 @cuda.jit(device=True)
+def pixel_of(word, b):
+    """Pixel b, 0..3, of a word, 0..255 as float32: little-endian, as every GPU and its host are."""
+    return float32((word >> uint32(8 * b)) & uint32(255))
+
+
+@cuda.jit(device=True)
+def corner_of(place):
+    """Where in a flat image the 2x2 window of a place, and so its 4x4 pixels, begin."""
+    return place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2
+
+
+@cuda.jit(device=True)
 def load_patch(image, corner, patch):
     """The 4x4 pixels that a filter sees from a 2x2 window of places, to registers."""
     for a in range(4):
@@ -275,8 +287,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
             word = index(cuda.threadIdx.x) + i * threads
             if word < WORDS:
                 for b in range(4):
-                    pixel = (words[i] >> uint32(8 * b)) & uint32(255)  # little-endian, as every GPU and its host are
-                    image[first + 4 * word + b] = scaled(float32(pixel))
+                    image[first + 4 * word + b] = scaled(pixel_of(words[i], b))
 
     @cuda.jit(device=True)
     def store_warped(words, key, number, padded, draws, warp, image, first):
@@ -287,7 +298,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
             if word < WORDS:
                 corner = (word // ROW_WORDS + 1) * PADDED + word % ROW_WORDS * 4 + 1
                 for b in range(4):
-                    padded[corner + b] = float32((words[i] >> uint32(8 * b)) & uint32(255))
+                    padded[corner + b] = pixel_of(words[i], b)
         for i in range(thread, DRAWS, threads):
             draws[index(i)] = draw(key, number, index(i))
         cuda.syncthreads()
@@ -299,6 +310,14 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
             if pixel < PIXELS:
                 ink = warp_pixel(padded, warp, pixel // IMAGE_SIZE, pixel % IMAGE_SIZE)
                 image[first + pixel] = scaled(ink)
+
+    @cuda.jit(device=True)
+    def store_coming(words, key, number, padded, draws, warp, image, first):
+        """As `store`, or `store_warped` where training augments."""
+        if augment:
+            store_warped(words, key, number, padded, draws, warp, image, first)
+        else:
+            store(words, image, first)
 
     @cuda.jit(device=True)
     def load_two(array, i, j):
@@ -350,6 +369,18 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
         cuda.syncthreads()
 
     @cuda.jit(device=True)
+    def activate(patch, taps, filter_biases, f):
+        """A window under filters f and f + 1, pooled, with ReLU: (both numbers, where both winners stand)."""
+        largest, winner = convolve_and_pool(patch, taps, 0)
+        other_largest, other_winner = convolve_and_pool(patch, taps, 9)
+        if relu:
+            largest = max(largest + filter_biases[0], float32(0))
+            other_largest = max(other_largest + filter_biases[1], float32(0))
+        if f + 1 == num_filters:  # of an odd number of filters, the last has no other
+            other_largest = float32(0)
+        return largest, other_largest, winner, other_winner
+
+    @cuda.jit(device=True)
     def forward(images, at, taps, filter_biases, weights, pooled, winners, columns, patch, sums):
         """Convolution, pooling and ReLU of the image at images[at:], and what this thread adds to the ten logits."""
         thread = index(cuda.threadIdx.x)
@@ -362,15 +393,9 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
                 first = i * both_columns if keep else 0
                 if not keep:
                     fetch_columns(weights, place, f, columns, 0)
-                corner = index(at + place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2)
+                corner = index(at + corner_of(place))
                 load_patch(images, corner, patch)
-                largest, winners[2 * i] = convolve_and_pool(patch, taps, 0)
-                other_largest, winners[2 * i + 1] = convolve_and_pool(patch, taps, 9)
-                if relu:
-                    largest = max(largest + filter_biases[0], float32(0))
-                    other_largest = max(other_largest + filter_biases[1], float32(0))
-                if f + 1 == num_filters:  # of an odd number of filters, the last has no other
-                    other_largest = float32(0)
+                largest, other_largest, winners[2 * i], winners[2 * i + 1] = activate(patch, taps, filter_biases, f)
                 pooled[2 * i], pooled[2 * i + 1] = largest, other_largest
                 for c in range(NUM_CLASSES):
                     sums[c] += largest * columns[first + 2 * c]
@@ -388,17 +413,10 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
             if not keep:
                 fetch_columns(weights, place, f, columns, 0)
             for image in range(2):
-                corner = image * PIXELS + place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2
-                load_patch(both, corner, patch)
-                largest, _ = convolve_and_pool(patch, taps, 0)
-                other_largest, _ = convolve_and_pool(patch, taps, 9)
-                if relu:
-                    largest = max(largest + filter_biases[0], float32(0))
-                    other_largest = max(other_largest + filter_biases[1], float32(0))
+                load_patch(both, image * PIXELS + corner_of(place), patch)
+                largest, other_largest, _, _ = activate(patch, taps, filter_biases, f)
                 if group >= groups or group + i * groups >= PLACES:
                     largest = other_largest = float32(0)
-                if f + 1 == num_filters:
-                    other_largest = float32(0)
                 for c in range(NUM_CLASSES):
                     column = 2 * c + (i * both_columns if keep else 0)
                     sums[image * NUM_CLASSES + c] += largest * columns[column]
@@ -464,7 +482,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
                     gradient = float32(0)
                 if relu and pooled[2 * i + 1] <= float32(0):
                     other_gradient = float32(0)
-                corner = index(at + place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2)
+                corner = index(at + corner_of(place))
                 add_taps(images, index(corner + winners[2 * i]), gradient, tap_sums, 0)
                 add_taps(images, index(corner + winners[2 * i + 1]), other_gradient, tap_sums, SUMS)
 
@@ -658,10 +676,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
 
             # learn
             # The coming image is stored, and warped, in the time that the wait takes anyway.
-            if augment:
-                store_warped(words, key, coming, padded, draws, warp, both, at)
-            else:
-                store(words, both, at)
+            store_coming(words, key, coming, padded, draws, warp, both, at)
             wait(arrived, arrivals)
             fetch_parameters(filters, filter_biases, weights, taps, own_biases, columns)
             bias = biases[index(answer) % NUM_CLASSES]
@@ -690,10 +705,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
                 backward(both, at, weights, pooled, winners, columns, sums, tap_sums)
                 if n + blocks < count:
                     at = index(PIXELS - at)
-                    if augment:
-                        store_warped(words, key, coming, padded, draws, warp, both, at)
-                    else:
-                        store(words, both, at)
+                    store_coming(words, key, coming, padded, draws, warp, both, at)
                 cuda.syncthreads()
             if block < count:
                 leave_filter_gradients(tap_sums, scratch, parts, grad_filters)
