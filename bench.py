@@ -42,10 +42,10 @@ from cnn_gpu import CNNGPU
 from cnn_jit import CNNJit
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import as_words
-from errors import Parser, UserError, number, run
+from errors import INTERRUPTED, Parser, UserError, number, run
 from gpu_launch import SIMULATED, gpu_problem
 from network import LEARNING_RATE, NUM_CLASSES, POOLED_SIZE, initial_parameters, scale
-from training import INTERRUPTED, Bar
+from training import Bar
 
 ROOT = Path(__file__).resolve().parent
 FULL = 60_000  # images of an epoch in the ladder: all of MNIST's training set

@@ -8,6 +8,8 @@ import argparse
 import os
 import sys
 
+INTERRUPTED = 130  # the exit status that a shell gives a program ended by Ctrl-C
+
 
 class UserError(Exception):
     """Something a person can mend. The message is one line: which file or option, what is wrong, what to do."""
@@ -42,7 +44,7 @@ def run(main):
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        status = 130
+        status = INTERRUPTED
     except BrokenPipeError:  # `... | head` has read enough; what is still buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0

@@ -17,10 +17,8 @@ from tqdm import tqdm
 
 import mnist_data
 from augment import normalise_images, training_set, whole_sets
-from errors import Parser, UserError, number
+from errors import INTERRUPTED, Parser, UserError, number
 from network import ACTIVATIONS, LEARNING_RATE
-
-INTERRUPTED = 130  # the exit status that a shell gives a program ended by Ctrl-C
 
 
 class Recipe(NamedTuple):
