@@ -1,10 +1,10 @@
 """More ways to write a digit than MNIST knows: what `--augment` trains on, so that the network reads real photos.
 
-    images, labels = training_set(mnist.train_images, mnist.train_labels, seed)      once
-    warped = warp_images(images, draw_warps(len(images), seed, epoch))               for every epoch
+    (images, labels), test_images = make_sets(train_images, train_labels, test_images, seed)     once
+    warped = warp_images(images, draw_warps(len(images), seed, epoch))                           for every epoch
 
 Two things are missing in MNIST. Its writers were American, so ones with a flag, barred sevens and nines on a hook
-hardly occur: `training_set` adds variants of such digits, and digits that `handwriting.py` writes in forms of other
+hardly occur: `make_sets` adds variants of such digits, and digits that `handwriting.py` writes in forms of other
 countries and habits. And every writer slants, bends and presses differently: `warp_images` gives each image another
 look in every epoch.
 
@@ -76,22 +76,26 @@ WARP_SIZE = DARKER + 1
 VARIANT_STREAM, WARP_STREAM = 1, 2
 
 
-# -- once: the training set -------------------------------------------------------------------------------------------
+# -- once: the sets ---------------------------------------------------------------------------------------------------
 
 
-def training_set(images, labels, seed):
-    """The set as the network is to learn it: normalised images, then normalised variants of some of them.
+def make_sets(train_images, train_labels, test_images, seed, meanwhile=None):
+    """The sets as the network is to meet them: normalised, and the training set with normalised variants at its end.
 
-    images (N, 28, 28) uint8 and labels (N,) -> (M, 28, 28) uint8 and (M,), M about 5/3 N. Shows a progress bar.
+    images (N, 28, 28) uint8 and labels (N,) -> ((M, 28, 28) uint8, (M,)), M about 5/3 N, and test images. Works on all
+    cores, with a progress bar; meanwhile() is called when they are busy.
     """
-    indices = np.arange(len(images))
-    chunks = [(images[part], labels[part], part, seed) for part in _parts(indices)]
-    normal, variants, variant_labels = zip(*_in_processes(_normal_and_variants, chunks, len(images)), strict=True)
-    return np.concatenate(normal + variants), np.concatenate((labels, *variant_labels))
+    indices = np.arange(len(train_images))
+    train = [(_normal_and_variants, train_images[part], train_labels[part], part, seed) for part in _parts(indices)]
+    test = [(normalise_images, part) for part in _parts(test_images)]
+    made = _in_processes(train + test, meanwhile)
+    normal, variants, variant_labels = zip(*made[: len(train)], strict=True)
+    labels = np.concatenate((train_labels, *variant_labels))
+    return (np.concatenate(normal + variants), labels), np.concatenate(made[len(train) :])
 
 
-def whole_sets(mnist, seed):
-    """(images, labels) to train on and (images, labels) to test with, from all of MNIST as `mnist_data.load` gives it.
+def whole_sets(mnist, seed, meanwhile=None):
+    """(images, labels) to train on and test images, by `make_sets` from all of MNIST as `mnist_data.load` gives it.
 
     Made once and kept in data/, since it takes longer than the training; made again when the seed or the code changed.
     """
@@ -101,13 +105,13 @@ def whole_sets(mnist, seed):
     try:
         with np.load(KEPT, allow_pickle=False) as kept:
             if str(kept["version"]) == version.hexdigest():
-                return (kept["train_images"], kept["train_labels"]), (kept["test_images"], mnist.test_labels)
+                return (kept["train_images"], kept["train_labels"]), kept["test_images"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # there is none, or it is damaged
-    images, labels = training_set(mnist.train_images, mnist.train_labels, seed)
-    test_images = normalise_images(mnist.test_images)
+    train_set, test_images = make_sets(mnist.train_images, mnist.train_labels, mnist.test_images, seed, meanwhile)
+    images, labels = train_set
     _keep(version=version.hexdigest(), train_images=images, train_labels=labels, test_images=test_images)
-    return (images, labels), (test_images, mnist.test_labels)
+    return train_set, test_images
 
 
 def _keep(**arrays):
@@ -123,30 +127,37 @@ def _keep(**arrays):
             Path(scratch).unlink(missing_ok=True)
 
 
-def normalise_images(images):
-    """(N, 28, 28) uint8 images, each through `segment.normalise`. Shows a progress bar."""
-    return np.concatenate(list(_in_processes(_normalise_all, [(part,) for part in _parts(images)], len(images))))
-
-
 def _parts(array):
     return [array[first : first + CHUNK] for first in range(0, len(array), CHUNK)]
 
 
-def _in_processes(function, chunks, total):
-    """The results of function(*chunk) in the order of the chunks, computed on all cores, with a bar of images."""
-    processes = min(numba.get_num_threads(), len(chunks))
+def _in_processes(jobs, meanwhile):
+    """The results of function(images, ...), for each of the jobs (function, images, ...), with a bar of images."""
+    counts = [len(images) for _, images, *_ in jobs]
+    processes = min(numba.get_num_threads(), sum(counts) // CHUNK)
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(
-            tqdm(desc="normalising", total=total, unit=" images", unit_scale=True, dynamic_ncols=True)
+            tqdm(desc="normalising", total=sum(counts), unit=" images", unit_scale=True, dynamic_ncols=True)
         )
-        in_order = map
-        if processes > 1:  # a single chunk is done before a process has started
-            spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
-            in_order = stack.enter_context(ProcessPoolExecutor(processes, spawn, _start_process)).map
-            stack.push(_hold_interrupts)
-        for chunk, result in zip(chunks, in_order(function, *zip(*chunks, strict=True)), strict=True):
-            bar.update(len(chunk[0]))
-            yield result
+        if processes < 2:  # so little is done before a process has started
+            return [_call(job, count, bar) for job, count in zip(jobs, counts, strict=True)]
+        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
+        pool = stack.enter_context(ProcessPoolExecutor(processes, spawn, _start_process))
+        stack.push(_hold_interrupts)
+        futures = [pool.submit(*job) for job in jobs]
+        for future, count in zip(futures, counts, strict=True):
+            stack.callback(future.cancel)  # what has not begun by then
+            future.add_done_callback(lambda done, count=count: done.cancelled() or bar.update(count))
+        if meanwhile:
+            meanwhile()
+        return [future.result() for future in futures]
+
+
+def _call(job, count, bar):
+    function, *arguments = job
+    result = function(*arguments)
+    bar.update(count)
+    return result
 
 
 def _hold_interrupts(kind, *_):
@@ -160,7 +171,8 @@ def _start_process():
     cv2.setNumThreads(1)  # there is a process for every core
 
 
-def _normalise_all(images):
+def normalise_images(images):
+    """(N, 28, 28) uint8 images, each through `segment.normalise`."""
     return np.array([normalise(image) for image in images], np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
 
 
@@ -172,7 +184,7 @@ def _normal_and_variants(images, labels, indices, seed):
         for variant in draw_variants(image, label, np.random.default_rng([seed, index, VARIANT_STREAM])):
             variants.append(variant)
             variant_labels.append(label)
-    return _normalise_all(images), _normalise_all(variants), np.array(variant_labels, labels.dtype)
+    return normalise_images(images), normalise_images(variants), np.array(variant_labels, labels.dtype)
 
 
 # -- variants: other ways to write a digit ----------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from epoch_gpu import MAX_READ, EpochTrainer, Reader, as_words, epoch_problem
 from errors import UserError, run
 from gpu_launch import BLOCK, DEVICES, SIMULATED, graph_problem, grid, parse_block, record, reusable_arrays, use_gpu
 from naive_gpu import NaiveTrainer
-from network import IMAGE_SIZE, Network, Parameters
+from network import IMAGE_SIZE, MAX_BATCH, Network, Parameters
 from pool_gpu import MaxPool2GPU
 from softmax_gpu import SoftmaxGPU
 from training import train_script, training_parser
@@ -157,6 +157,14 @@ class CNNGPU(Network):
             if "OUT_OF_MEMORY" in str(error):
                 raise UserError("the GPU's memory does not hold this batch size; try a smaller one") from None
             raise
+
+    def compile(self, batch_size, augment):
+        """As in `Network`: a network of the same form learns and reads blank images, which compiles all its kernels."""
+        if path_problem(self.path, self.num_filters) is None:
+            twin = CNNGPU(self.num_filters, self.activation, block=self.block, path=self.path)
+            blank = np.zeros((min(batch_size, MAX_BATCH), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+            twin.fit(blank, np.zeros(len(blank), np.int32), 1, len(blank), 0, augment=augment)
+            twin.logits(blank[:1])
 
     def _place(self, images, labels):
         words = cuda.to_device(as_words(images))

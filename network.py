@@ -127,6 +127,9 @@ class Network:
         images, labels = data
         return warp_images(images, draw_warps(len(images), self.seed, epoch)), labels
 
+    def compile(self, batch_size, augment):
+        """Compile, ahead of time, what `fit` and `logits` would; nothing where that takes no time worth saving."""
+
     # What all engines do alike.
 
     def fit(

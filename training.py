@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 import mnist_data
-from augment import normalise_images, training_set, whole_sets
+from augment import make_sets, whole_sets
 from errors import INTERRUPTED, Parser, UserError, number
 from network import ACTIVATIONS, LEARNING_RATE
 
@@ -174,11 +174,17 @@ def load_sets(network, args, test_images):
     data = mnist_data.load()
     train_set = data.train_images[: args.images], data.train_labels[: args.images]
     test_set = data.test_images[:test_images], data.test_labels[:test_images]
-    if args.augment and len(train_set[0]) == len(data.train_images) and len(test_set[0]) == len(data.test_images):
-        return whole_sets(data, network.seed)
-    if args.augment:
-        return training_set(*train_set, network.seed), (normalise_images(test_set[0]), test_set[1])
-    return train_set, test_set
+    if not args.augment:
+        return train_set, test_set
+
+    def meanwhile():
+        network.compile(args.batch_size, augment=True)
+
+    if len(train_set[0]) == len(data.train_images) and len(test_set[0]) == len(data.test_images):
+        train_set, test_images = whole_sets(data, network.seed, meanwhile)
+    else:
+        train_set, test_images = make_sets(*train_set, test_set[0], network.seed, meanwhile)
+    return train_set, (test_images, test_set[1])
 
 
 def train(network, images, labels, args):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import augment
-from augment import DRAWS, WARP_RANGES, draw_variants, draw_warps, normalise_images, training_set, warp_images
+from augment import DRAWS, WARP_RANGES, draw_variants, draw_warps, make_sets, normalise_images, warp_images, whole_sets
 from cnn_jit import CNNJit
 from errors import run
 from network import epoch_order, read_model
@@ -137,12 +137,16 @@ def test_warped_images_do_not_depend_on_the_threads(mnist):
     np.testing.assert_array_equal(alone, warp_images(images, warps))
 
 
-# -- the training set -------------------------------------------------------------------------------------------------
+# -- the sets ---------------------------------------------------------------------------------------------------------
+
+
+def sets_of_400(mnist, seed=0, **options):
+    return make_sets(mnist.train_images[:400], mnist.train_labels[:400], mnist.test_images[:50], seed, **options)
 
 
 @pytest.fixture(scope="module")
 def made(mnist):
-    return training_set(mnist.train_images[:400], mnist.train_labels[:400], 0)
+    return sets_of_400(mnist)[0]
 
 
 def test_the_set_begins_with_every_image_normalised(mnist, made):
@@ -175,14 +179,45 @@ def test_only_some_digits_have_variants_and_a_third_is_written_anew(mnist, monke
     assert all(20 < written.count(label) < 47 for label in digits)
 
 
-def test_the_set_is_the_same_for_a_seed_however_many_processes(mnist, made, monkeypatch):
-    monkeypatch.setattr(augment, "CHUNK", 200)  # two chunks, for two processes
-    again = training_set(mnist.train_images[:400], mnist.train_labels[:400], 0)
-    for found, wanted in zip(again, made, strict=True):
-        np.testing.assert_array_equal(found, wanted)
+def test_the_test_set_is_normalised_and_no_more(mnist):
+    _, test_images = sets_of_400(mnist)
+    np.testing.assert_array_equal(test_images, normalise_images(mnist.test_images[:50]))
+    assert (test_images != mnist.test_images[:50]).any()
+
+
+def test_the_sets_are_the_same_for_a_seed_however_many_processes(mnist, monkeypatch):
+    called = []
+    alone = sets_of_400(mnist, meanwhile=lambda: called.append("alone"))
+    monkeypatch.setattr(augment, "CHUNK", 100)  # work enough for two processes
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    shared = sets_of_400(mnist, meanwhile=lambda: called.append("shared"))
+    assert called == ["shared"]
     monkeypatch.undo()
-    other = training_set(mnist.train_images[:400], mnist.train_labels[:400], 1)
-    assert len(other[0]) != len(made[0]) or (other[0] != made[0]).any()
+    for found, wanted in zip((*shared[0], shared[1]), (*alone[0], alone[1]), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    other, _ = sets_of_400(mnist, seed=1)
+    assert len(other[0]) != len(alone[0][0]) or (other[0] != alone[0][0]).any()
+
+
+def test_the_whole_sets_are_kept_until_the_seed_changes_or_they_are_damaged(mnist, tmp_path, monkeypatch):
+    kept = tmp_path / "kept.npz"
+    monkeypatch.setattr(augment, "KEPT", kept)
+    few = mnist._replace(
+        train_images=mnist.train_images[:20], train_labels=mnist.train_labels[:20], test_images=mnist.test_images[:5]
+    )
+    (images, labels), test_images = whole_sets(few, seed=0)
+    written = kept.read_bytes()
+    monkeypatch.setattr(augment, "make_sets", None)  # not needed again
+    (again, again_labels), again_test = whole_sets(few, seed=0)
+    for found, wanted in ((again, images), (again_labels, labels), (again_test, test_images)):
+        np.testing.assert_array_equal(found, wanted)
+    monkeypatch.setattr(augment, "make_sets", make_sets)
+    kept.write_bytes(written[:1000])
+    whole_sets(few, seed=0)
+    assert len(kept.read_bytes()) == len(written)
+    (other, _), _ = whole_sets(few, seed=1)
+    assert other.shape != images.shape or (other != images).any()
+    assert list(tmp_path.iterdir()) == [kept]
 
 
 @pytest.mark.parametrize("draw", [augment.add_flag, augment.add_bar, augment.add_hook])
@@ -251,6 +286,6 @@ def test_ctrl_c_while_normalising_leaves_the_model_file_alone(tmp_path, monkeypa
     model = tmp_path / "model.npz"
     args = training_parser("").parse_args(["--images", "10", "--save", str(model)])
     with pytest.raises(SystemExit) as ended:
-        run(lambda: train_script(CNNJit, args))
+        run(lambda: train_script(CNNJit, args, test_images=10))
     assert ended.value.code == 130
     assert not model.exists() and "interrupted" in capsys.readouterr().err

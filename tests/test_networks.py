@@ -13,7 +13,7 @@ from augment import draw_warps, warp_images
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU, PATHS, path_problem
 from cnn_jit import CNNJit
-from epoch_gpu import as_words
+from epoch_gpu import as_words, kernels
 from errors import UserError
 from network import Parameters, epoch_order, initial_parameters
 
@@ -93,6 +93,20 @@ def test_every_engine_warps_the_same_images(engine, mnist):
         assert losses[epoch].loss == pytest.approx(loss, rel=1e-3)
     for found, array in zip(network.parameters, wanted, strict=True):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-3 if HAS_GPU else 1e-5)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_what_is_compiled_ahead_is_what_training_and_reading_take(augment, mnist):
+    images, labels = mnist.train_images[:3], mnist.train_labels[:3]
+    network = make(CNNGPU)
+    before = network.parameters
+    network.compile(2, augment)
+    for found, array in zip(network.parameters, before, strict=True):
+        np.testing.assert_array_equal(found, array)
+    compiled = kernels.cache_info()
+    network.fit(images, labels, 1, 2, 0.1, augment=augment)
+    network.predict(images)
+    assert kernels.cache_info().misses == compiled.misses and kernels.cache_info().hits > compiled.hits
 
 
 def test_one_launch_shares_out_more_numbers_than_a_block_has_threads(mnist):

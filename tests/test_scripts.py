@@ -1,5 +1,6 @@
 """cnn_cpu.py, cnn_jit.py and cnn_gpu.py as a user runs them: each in a process of its own, on a few images."""
 
+import os
 import re
 import signal
 import subprocess
@@ -255,6 +256,31 @@ def test_ctrl_c_saves_what_was_learned(name, tmp_path, monkeypatch):
     parameters, meta = read_model(model)
     assert meta["test_accuracy"] is None
     assert np.abs(parameters.weights - CNNJit(2, "relu", 3).parameters.weights).max() > 1e-4, "nothing was learned"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to other processes")
+@pytest.mark.parametrize("name", ["cnn_jit.py", "cnn_gpu.py"])
+def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, tmp_path, monkeypatch):
+    """As a terminal does it: the signal goes to every process of the group."""
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    model, printed = tmp_path / "model.npz", tmp_path / "stderr.txt"
+    command = [sys.executable, ROOT / name, "--images", 40_000, "--epoch", 1, "--save", model]
+    with printed.open("w") as stderr:
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while "k/50.0k" not in printed.read_text() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+            process.communicate(timeout=30)  # comes back when nobody is left who could print
+        finally:
+            process.kill()
+    err = printed.read_text()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err and err.splitlines()[-1] == "interrupted"
+    assert not model.exists()
 
 
 def test_ctrl_c_before_training_leaves_without_a_traceback(capsys):
