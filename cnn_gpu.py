@@ -195,7 +195,8 @@ class CNNGPU(Network):
         return data
 
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
-        data.order.copy_to_device(order)
+        if self._path in ("layers", "graph"):
+            data.order.copy_to_device(order)
         return self._train(data, order, batch_size, learning_rate, progress)
 
     def _train_naive(self, data, order, batch_size, learning_rate, progress):
@@ -245,9 +246,9 @@ class CNNGPU(Network):
     def _train_in_one_launch(self, data, order, batch_size, learning_rate, progress):
         if data.trainer is None:
             augment = data.warp_key is not None
-            data.trainer = EpochTrainer(self.num_filters, self.activation == "relu", batch_size, augment)
-        key = data.warp_key or 0
-        data.trainer.start(data.words, data.labels, data.order, key, learning_rate, self.flat_parameters)
+            network = self.num_filters, self.activation == "relu"
+            data.trainer = EpochTrainer(*network, batch_size, augment, data.words, data.labels, self.flat_parameters)
+        data.trainer.start(order, learning_rate, data.warp_key or 0)
         progress(len(order), None, None)
         return data.trainer.finish
 

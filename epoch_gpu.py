@@ -37,12 +37,12 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import cuda, float32, float64, int32, uint32, void
+from numba import cuda, float32, float64, int32, int64, uint32, void
 from numba.core.types import UniTuple
 from numba.extending import intrinsic
 
 from augment import DRAWS, PADDED, WARP_SIZE, draw, mix, sample, warp_number, warp_pixel
-from gpu_launch import SIMULATED, gpu_problem, graph_problem, record
+from gpu_launch import SIMULATED, Repeated, gpu_problem
 from network import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
@@ -610,10 +610,12 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
 
     @cuda.jit(cache=True, **limit(threads * together))
     def learn_epoch(
-        images, labels, order, key, batch_size, learning_rate, filters, filter_biases, weights, biases,
+        images, labels, order, rate_and_key, batch_size, filters, filter_biases, weights, biases,
         activations, grad_logits, grad_filters, arrived, totals,
     ):  # fmt: skip
         """images (all, 196) uint32, labels (all,), order (N,) int32; the flat parameters are changed.
+
+        rate_and_key (2,) float64: the learning rate, and the key from which the epoch's warps are drawn (augment.py).
 
         activations (rows * K,) and grad_logits (rows * 10,), with rows of zeros after the batch, and grad_filters
         (blocks * 10 * F,) pass work between the blocks; arrived (1,) is the barrier's; totals (2, blocks, 10) gets each
@@ -672,7 +674,7 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
         fetch(images, coming, words)
         for first in range(0, order.shape[0], batch_size):
             count = min(batch_size, order.shape[0] - first)
-            step = learning_rate / float32(count)
+            step, key = float32(rate_and_key[0]) / float32(count), int64(rate_and_key[1])
 
             # learn
             # The coming image is stored, and warped, in the time that the wait takes anyway.
@@ -870,35 +872,46 @@ def epoch_problem(num_filters):
 
 
 class EpochTrainer:
-    """Trains whole epochs, each in one launch, on parameters that stay on the device.
+    """Trains whole epochs, each in one launch, on a set and on parameters that stay on the device.
 
-    num_filters, relu: of the network; batch_size: of the epochs; augment: whether every image is warped; threads,
-    blocks: the shape of the launch, by default `learning_shape`.
+    num_filters, relu: of the network; batch_size: of the epochs; augment: whether every image is warped; images
+    (N, 196) uint32, four pixels a word, and labels (N,) int32; parameters (filters, filter biases, weights by class,
+    biases), flat, which are changed.
     """
 
-    def __init__(self, num_filters, relu, batch_size, augment=False, threads=None, blocks=None):
-        chosen_threads, together = learning_shape(batch_size)
-        threads, blocks = threads or chosen_threads, blocks or together * default_blocks()
+    def __init__(self, num_filters, relu, batch_size, augment, images, labels, parameters):
+        threads, together = learning_shape(batch_size)
+        blocks = together * default_blocks()
         _, tile, _, rows = update_plan(num_filters, threads, blocks, batch_size)
-        self.batch_size = batch_size
-        self.launch = kernels(num_filters, relu, threads, blocks, together, batch_size, augment)[0][blocks, threads]
         in_parts = -(-batch_size // rows) * rows + staged_stride(threads, tile, rows)  # as far as loads reach
         # What passes between the blocks: activations, gradients at the logits, gradients of the filters.
         shapes = in_parts * PLACES * num_filters, in_parts * NUM_CLASSES, blocks * SUMS * num_filters
-        self.between = [cuda.to_device(np.zeros(shape, np.float32)) for shape in shapes]
-        self.arrived = cuda.device_array(1, np.int32)
+        between = [cuda.to_device(np.zeros(shape, np.float32)) for shape in shapes]
+        # What is new in every epoch, where the GPU can fetch it: the order of the images, learning rate and key.
+        self.on_host = cuda.pinned_array(len(images), np.int32), cuda.pinned_array(2, np.float64)
+        self.on_device = [cuda.device_array(array.shape, array.dtype) for array in self.on_host]
         self.totals = cuda.device_array((2, blocks, NUM_CLASSES), np.float64)
-
-    def start(self, images, labels, order, key, learning_rate, parameters):
-        """Begin to learn every image once in this order, and return at once; `finish` waits.
-
-        images (N, 196) uint32, four pixels a word, labels and order (N,) int32, parameters (filters, filter biases,
-        weights by class, biases), flat: all on the device. key: of the epoch's warps, see `augment.warp_key`.
-        """
-        self.launch(
-            images, labels, order, np.int64(key), np.int32(self.batch_size), np.float32(learning_rate), *parameters,
-            *self.between, self.arrived, self.totals,
+        self.kernel = kernels(num_filters, relu, threads, blocks, together, batch_size, augment)[0]
+        self.shape = blocks, threads
+        self.arguments = (
+            images, labels, *self.on_device, np.int32(batch_size), *parameters,
+            *between, cuda.device_array(1, np.int32), self.totals,
         )  # fmt: skip
+        self.run = Repeated(self._launch)
+
+    def start(self, order, learning_rate, key=0):
+        """Begin to learn every image once in this order, (N,) int32, and return at once; `finish` waits.
+
+        key: of the epoch's warps, see `augment.warp_key`.
+        """
+        self.on_host[0][:] = order
+        self.on_host[1][:] = learning_rate, key
+        self.run()
+
+    def _launch(self, stream):
+        for array, new in zip(self.on_device, self.on_host, strict=True):
+            array.copy_to_device(new, stream)
+        self.kernel[(*self.shape, stream)](*self.arguments)
 
     def finish(self):
         """(summed loss, number read right) of the epoch that was started last, once it is done."""
@@ -918,23 +931,17 @@ class Reader:
         self.shape = READERS * default_blocks(), threads
         self.kernel = kernels(num_filters, relu, threads, self.shape[0], READERS)[1]
         self.parameters = parameters
-        self.images = self.replay = None
+        self.images = None
 
     def read(self, images):
         """(logits, probabilities), both (N, 10) float32 and valid until the next call, of images (N, 196) uint32.
 
-        All on the device. From the second time on that the same array comes, its launch is recorded and replayed,
-        which costs the host a tenth.
+        All on the device. The same array again costs the host a tenth of the time, see `Repeated`.
         """
         if images is not self.images:
-            self.images, self.replay = images, None
+            self.images, self.run = images, Repeated(self._launch)
             self.results = [cuda.device_array((images.shape[0], NUM_CLASSES), np.float32) for _ in range(2)]
-            self._launch(0)
-        elif self.replay:
-            self.replay()
-        else:
-            self.replay = record(self._launch) if graph_problem() is None else functools.partial(self._launch, 0)
-            self.replay()
+        self.run()
         return self.results
 
     def _launch(self, stream):

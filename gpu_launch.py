@@ -111,6 +111,27 @@ def record(launch):
     return lambda: graph.launch(device.default_stream)
 
 
+class Repeated:
+    """launch(stream) as a function without arguments that records it when it comes again, and replays it from then on.
+
+    Where nothing can be recorded it launches every time.
+    """
+
+    def __init__(self, launch):
+        self.launch = launch
+        self.launched = False
+        self.replay = None
+
+    def __call__(self):
+        if self.launched and self.replay is None and graph_problem() is None:
+            self.replay = record(self.launch)
+        if self.replay:
+            self.replay()
+        else:
+            self.launch(0)
+        self.launched = True
+
+
 @cuda.jit(device=True)
 def block_sum(value):
     """The sum of one float32 from each thread of the block, returned to all of them; every thread must call it.

@@ -64,10 +64,10 @@ def signatures():
 
 def epoch_signatures():
     """Argument types of the two kernels that epoch_gpu.kernels makes."""
-    from numba import float32, float64, int32, int64, uint32
+    from numba import float32, float64, int32, uint32
 
     images, one, two, counts = uint32[:, ::1], float32[::1], float32[:, ::1], int32[::1]
-    learn = images, counts, counts, int64, int32, float32, *[one] * 4, *[one] * 3, counts, float64[:, :, ::1]
+    learn = images, counts, counts, float64[::1], int32, *[one] * 4, *[one] * 3, counts, float64[:, :, ::1]
     return learn, (images, *[one] * 4, two, two)
 
 
