@@ -104,7 +104,7 @@ def record(launch):
     cuda.synchronize()
     recorder = device.create_stream().create_graph_builder().begin_building()
     try:
-        launch(recorder)
+        launch(recorder.stream)
     finally:
         recorder.end_building()
     graph = recorder.complete()
