@@ -355,16 +355,15 @@ def measure_copies(rungs, rows, data, settings):
     longer is the copies.
     """
     once = time_calls(lambda: [cuda.to_device(part) for part in data.train], REPEATS, cuda.synchronize)
-    order, sums = np.arange(FULL, dtype=np.int32), cuda.to_device(np.zeros(settings.batch_size))
-    each = time_calls(lambda: (cuda.to_device(order), sums.copy_to_host()), synchronize=cuda.synchronize)
+    by_path = {rung.path: rung for rung in rungs}
+    resident = {rung.name: rung.path for rung in rungs if rung.path not in (None, "naive")}
     found = []
     for row in rows:
-        if row["name"].startswith("GPU") and row["name"] != "GPU naive":
-            copies = once["median"] + settings.epochs * each["median"]
+        if row["name"] in resident:
+            copies = once["median"] + settings.epochs * _epoch_copies(resident[row["name"]], settings)["median"]
             total = once["median"] + settings.epochs * row["epoch_seconds"]["median"]
             case = f"{row['name']}: copied once for {settings.epochs} epochs"
             found.append({"case": case, "copies_seconds": copies, "total_seconds": total, "share": copies / total})
-    by_path = {rung.path: rung for rung in rungs}
     if "naive" in by_path:
         few = tuple(part[: min(200, FULL)] for part in data.train)
         naive, layers = (
@@ -375,6 +374,14 @@ def measure_copies(rungs, rows, data, settings):
         copies = max(0, naive - layers)
         found.append({"case": case, "copies_seconds": copies, "total_seconds": naive, "share": copies / naive})
     return found
+
+
+def _epoch_copies(path, settings):
+    """Summary of the seconds that an epoch copies: the order, from pinned memory for `epoch`, and the sums back."""
+    order = cuda.pinned_array(FULL, np.int32) if path == "epoch" else np.empty(FULL, np.int32)
+    order[:] = np.arange(FULL)
+    there, sums = cuda.to_device(order), cuda.to_device(np.zeros(settings.batch_size))
+    return time_calls(lambda: (there.copy_to_device(order), sums.copy_to_host()), synchronize=cuda.synchronize)
 
 
 def measure_small(rungs, batches, data, settings):
