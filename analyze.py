@@ -22,10 +22,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from errors import Parser, UserError, number, run
-from segment import Digit, find_digits, open_picture, open_to_read
+from segment import IMAGE_SIZE, Digit, find_digits, open_picture, open_to_read
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "digits.npz"
 DRAWN_SIDE = 1600  # pixels: pictures that are drawn for people are made no larger
+MOVES = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))  # where in a crop with a margin of one pixel a reading begins
 BINS = 10  # of confidence, in the calibration table
 
 
@@ -60,9 +61,9 @@ def load_model(path, device):
             return CNNGPU.load(path)
         if device == "cuda":
             raise UserError(f"--device cuda: {problem}")
-    from cnn_cpu import CNN
+    from cnn_jit import CNNJit
 
-    return CNN.load(path)
+    return CNNJit.load(path)
 
 
 def read_pictures(files, model):
@@ -89,14 +90,14 @@ def read_pictures(files, model):
 def classify(model, crops):
     """Crops (28, 28) uint8 -> digits (N,) int and confidences (N,) float, all in one batch.
 
-    Networks are surer than they should be. Dividing the logits by a temperature, fitted on images that were not
-    trained on and kept in the model's file, mends that (Guo et al., On Calibration of Modern Neural Networks, 2017).
+    Each is read five times: as it is, and moved by a pixel to each side, so that the 2x2 windows of the pooling fall
+    differently on its strokes. The mean of the five is right more often than the one, and knows better how sure it is.
     """
     if not crops:
         return np.zeros(0, int), np.zeros(0)
-    logits = model.logits(np.stack(crops)).astype(np.float64) / float(model.meta.get("temperature", 1.0))
-    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    padded = np.pad(np.stack(crops), ((0, 0), (1, 1), (1, 1)))
+    moved = [padded[:, y : y + IMAGE_SIZE, x : x + IMAGE_SIZE] for x, y in MOVES]
+    probabilities = model.predict(np.concatenate(moved)).reshape(len(MOVES), len(crops), -1).mean(axis=0)
     return probabilities.argmax(axis=1), probabilities.max(axis=1)
 
 

@@ -255,14 +255,21 @@ def test_calibration_error():
     assert error == pytest.approx(0.95)
 
 
-def test_temperature_changes_the_confidence_and_not_the_digit(mnist):
+def test_a_digit_is_read_in_five_places(mnist):
+    """An ink that fills the crop, whose moves must bring in paper, and not the other side's ink."""
     model = CNN(num_filters=2, activation="relu", seed=3)
-    crops = list(mnist.test_images[:5])
-    values, sure = analyze.classify(model, crops)
-    model.meta = {"temperature": 0.1}
-    same, surer = analyze.classify(model, crops)
-    assert np.array_equal(values, same)
-    assert (surer > sure).all()
+    crop = np.arange(1, 28 * 28 + 1).reshape(28, 28).astype(np.uint8)
+    wanted = model.predict(crop[None])[0]
+    for axis, by in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        moved = np.roll(crop, by, axis)
+        edge = 0 if by > 0 else -1
+        moved[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = 0
+        wanted = wanted + model.predict(moved[None])[0]
+    for crops in ([crop], [mnist.test_images[0], crop]):
+        values, confidences = analyze.classify(model, crops)
+        assert values[-1] == wanted.argmax()
+        assert confidences[-1] == pytest.approx(wanted.max() / 5, rel=1e-5)
+    assert [len(part) for part in analyze.classify(model, [])] == [0, 0]
 
 
 def test_evaluate_agrees_with_what_is_read(run_analyze, tmp_path):
