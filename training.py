@@ -45,18 +45,18 @@ def training_parser(description, images=60_000, activation="relu"):
     percent = number(float, 0, "a percentage", 100)
     add = parser.add_argument
     parser.set_defaults(default_activation=activation)
-    photos, articles = RECIPES["relu"], RECIPES["none"]
-    default = f"default: {photos.epochs}; {articles.epochs} with --activation none"
+    other = "none" if activation == "relu" else "relu"
+    own, others = RECIPES[activation], RECIPES[other]
+    default = f"default: {own.epochs}; {others.epochs} with --activation {other}"
     add("--epoch", "--epochs", dest="epochs", type=from_zero, metavar="N", help=default)
     add("--images", type=in_set, default=images, metavar="N", help="train on the first N (default: %(default)s)")
     add("--batch-size", type=whole, default=64, metavar="N", help="default: %(default)s; 1 is training image by image")
     rate = number(float, 0, "a number from 0")
-    default = (
-        f"default: {photos.learning_rate} with --augment, which lets it decay to 0; {articles.learning_rate} without"
-    )
+    decaying, steady = RECIPES["relu"].learning_rate, RECIPES["none"].learning_rate
+    default = f"default: {decaying} with --augment, which lets it decay to 0; {steady} without"
     add("--learning-rate", type=rate, metavar="RATE", help=default)
     filters = number(int, 1, "a whole number from 1 to 1024", 1024)
-    default = f"default: {photos.filters}; {articles.filters} with --activation none"
+    default = f"default: {own.filters}; {others.filters} with --activation {other}"
     add("--filters", type=filters, metavar="N", help=default)
     what = f"relu: the recipe for photos; none: the network of the articles (default: {activation})"
     add("--activation", choices=ACTIVATIONS, help=what)
