@@ -21,6 +21,7 @@ import signal
 import tempfile
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
@@ -143,11 +144,12 @@ def _in_processes(jobs, meanwhile):
         if processes < 2:  # so little is done before a process has started
             return [_call(job, count, bar) for job, count in zip(jobs, counts, strict=True)]
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
-        pool = stack.enter_context(ProcessPoolExecutor(processes, spawn, _start_process))
+        pool = ProcessPoolExecutor(processes, spawn, _start_process)
+        stack.callback(pool.shutdown, cancel_futures=True)
         stack.push(_hold_interrupts)
-        futures = [pool.submit(*job) for job in jobs]
+        with _interrupts_afterwards():
+            futures = [pool.submit(*job) for job in jobs]  # starts the processes
         for future, count in zip(futures, counts, strict=True):
-            stack.callback(future.cancel)  # what has not begun by then
             future.add_done_callback(lambda done, count=count: done.cancelled() or bar.update(count))
         if meanwhile:
             meanwhile()
@@ -165,6 +167,25 @@ def _hold_interrupts(kind, *_):
     """After one Ctrl-C, let the processes end undisturbed, within a second: another would leave them hanging."""
     if kind is KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _interrupts_afterwards():
+    """Hold Ctrl-C back: from this process until the end, and for good from those that it starts in here."""
+    pressed = []
+    handler = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    blocked = None
+    if hasattr(signal, "pthread_sigmask"):  # Windows lacks it; elsewhere a process inherits what its parent blocks
+        resource_tracker.ensure_running()  # or the first process starts it, which unblocks
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _start_process():

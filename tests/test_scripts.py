@@ -260,8 +260,9 @@ def test_ctrl_c_saves_what_was_learned(name, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to other processes")
 @pytest.mark.parametrize("name", ["cnn_jit.py", "cnn_gpu.py"])
-def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, tmp_path, monkeypatch):
-    """As a terminal does it: the signal goes to every process of the group."""
+@pytest.mark.parametrize("when", ["normalising", "k/50.0k"], ids=["at once", "at work"])
+def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, when, tmp_path, monkeypatch):
+    """As a terminal does it: the signal goes to every process of the group, some of which have yet to start."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     model, printed = tmp_path / "model.npz", tmp_path / "stderr.txt"
     command = [sys.executable, ROOT / name, "--images", 40_000, "--epoch", 1, "--save", model]
@@ -271,7 +272,7 @@ def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, tmp_path, monke
         )
         try:
             deadline = time.monotonic() + 120
-            while "k/50.0k" not in printed.read_text() and process.poll() is None and time.monotonic() < deadline:
+            while when not in printed.read_text() and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.05)
             os.killpg(process.pid, signal.SIGINT)
             process.communicate(timeout=30)  # comes back when nobody is left who could print
