@@ -27,6 +27,8 @@ What keeps it short:
   - The compiler is told which indices are never negative (`index`), or it checks each one; and no array of a thread is
     indexed by a number that it does not know, or the array would lie in memory and not in registers.
   - When a batch has more images than the GPU has multiprocessors, two smaller blocks on each fill each other's pauses.
+  - From the second epoch on, the launch is replayed from a recording (`Repeated`), which fetches what is new from the
+    host's memory by itself: 0.4 ms of Python less, a fifth of an epoch at batch 1,024.
 
 A cooperative launch (all blocks at once on the GPU, or the barrier would wait forever) needs a driver that allows it:
 `epoch_problem` says whether this one does.
