@@ -84,7 +84,8 @@ def make_sets(train_images, train_labels, test_images, seed, meanwhile=None):
     """The sets as the network is to meet them: normalised, and the training set with normalised variants at its end.
 
     images (N, 28, 28) uint8 and labels (N,) -> ((M, 28, 28) uint8, (M,)), M about 5/3 N, and test images. Works on all
-    cores, with a progress bar; meanwhile() is called when they are busy, and has a quarter of them for itself.
+    cores, with a progress bar. meanwhile() is called once processes are at work, who from four cores on leave it a
+    quarter of them; it is not called where the work is not worth a process.
     """
     indices = np.arange(len(train_images))
     train = [(_normal_and_variants, train_images[part], train_labels[part], part, seed) for part in _parts(indices)]
@@ -171,21 +172,24 @@ def _hold_interrupts(kind, *_):
 
 @contextlib.contextmanager
 def _interrupts_afterwards():
-    """Hold Ctrl-C back: from this process until the end, and for good from those that it starts in here."""
+    """Hold Ctrl-C back: from this process until the end, and for good from those that it starts in here.
+
+    In the main thread only, as all that has to do with signals in Python.
+    """
     pressed = []
     handler = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
     blocked = None
-    if hasattr(signal, "pthread_sigmask"):  # Windows lacks it; elsewhere a process inherits what its parent blocks
-        resource_tracker.ensure_running()  # or the first process starts it, which unblocks
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
+        if hasattr(signal, "pthread_sigmask"):  # Windows lacks it; elsewhere a process inherits what its parent blocks
+            resource_tracker.ensure_running()  # or the first process starts it, which unblocks
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         if blocked is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGINT, handler)
     if pressed:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
 
 def _start_process():

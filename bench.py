@@ -8,9 +8,10 @@ A fast wrong answer does not count. So every way to train starts from the same w
 same order, and must have learned what plain Python learned, within TOLERANCE, before anything is said about speed.
 
 How it is measured: the GPU is synchronised inside the clock (an epoch ends when its loss is back on the host); compile
-time is a figure of its own; the first epoch warms up and is not timed; every figure is the median of n measurements and
-is shown with the smallest and the largest. Plain Python and the naive port would take minutes for all 60,000 images:
-they are timed on --images, and the table says that it scales them.
+time is a figure of its own; the first epoch warms up and is not timed (the second is, in which `epoch` records its
+launch: often its largest); every figure is the median of n measurements and is shown with the smallest and the largest.
+Plain Python and the naive port would take minutes for all 60,000 images: they are timed on --images, and the table says
+that it scales them.
 """
 
 import argparse

@@ -28,7 +28,7 @@ from epoch_gpu import MAX_READ, EpochTrainer, Reader, as_words, epoch_problem
 from errors import UserError, run
 from gpu_launch import BLOCK, DEVICES, SIMULATED, graph_problem, grid, parse_block, record, reusable_arrays, use_gpu
 from naive_gpu import NaiveTrainer
-from network import IMAGE_SIZE, MAX_BATCH, Network, Parameters
+from network import IMAGE_SIZE, Network, Parameters
 from pool_gpu import MaxPool2GPU
 from softmax_gpu import SoftmaxGPU
 from training import train_script, training_parser
@@ -145,12 +145,6 @@ class CNNGPU(Network):
         if path not in PATHS:
             raise ValueError(f"path must be one of {PATHS}, not {path!r}")
         self._path = possible_path(path, self.num_filters)
-        self._train = {
-            "naive": self._train_naive,
-            "layers": self._train_layers,
-            "graph": self._train_graph,
-            "epoch": self._train_in_one_launch,
-        }[self._path]
         try:
             return super().fit(*data, **options)
         except cuda.cudadrv.driver.CudaAPIError as error:
@@ -159,12 +153,14 @@ class CNNGPU(Network):
             raise
 
     def compile(self, batch_size, augment):
-        """As in `Network`: a network of the same form learns and reads blank images, which compiles all its kernels."""
-        if path_problem(self.path, self.num_filters) is None:
-            twin = CNNGPU(self.num_filters, self.activation, block=self.block, path=self.path)
-            blank = np.zeros((min(batch_size, MAX_BATCH), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-            twin.fit(blank, np.zeros(len(blank), np.int32), 1, len(blank), 0, augment=augment)
-            twin.logits(blank[:1])
+        """Compile what `fit` and `logits` take, ahead of time: a network of the same form does both on blank images."""
+        ways = PATHS[: PATHS.index(self.path) + 1]
+        path = next(path for path in reversed(ways) if path_problem(path, self.num_filters) is None)
+        count = batch_size if path == "epoch" else 1  # the other paths' kernels take any
+        blank = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+        twin = CNNGPU(self.num_filters, self.activation, block=self.block, path=path)
+        twin.fit(blank, np.zeros(count, np.int32), 1, count, 0, augment=augment)
+        twin.logits(blank[:1])
 
     def _place(self, images, labels):
         words = cuda.to_device(as_words(images))
@@ -197,7 +193,13 @@ class CNNGPU(Network):
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
         if self._path in ("layers", "graph"):
             data.order.copy_to_device(order)
-        return self._train(data, order, batch_size, learning_rate, progress)
+        train = {
+            "naive": self._train_naive,
+            "layers": self._train_layers,
+            "graph": self._train_graph,
+            "epoch": self._train_in_one_launch,
+        }[self._path]
+        return train(data, order, batch_size, learning_rate, progress)
 
     def _train_naive(self, data, order, batch_size, learning_rate, progress):
         parameters = [array.copy_to_host() for array in self.device_parameters]

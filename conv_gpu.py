@@ -132,7 +132,7 @@ class Conv3x3GPU:
     block: threads in a block as (x, y).
     """
 
-    stream = 0  # what the kernels are launched in: the default stream, or a graph being captured
+    stream = 0  # what the kernels are launched in: the default stream, or one that is recorded
 
     def __init__(self, filters, biases, activation="none", block=BLOCK):
         self.filters = cuda.to_device(filters)

@@ -899,16 +899,17 @@ class EpochTrainer:
             images, labels, *self.on_device, np.int32(batch_size), *parameters,
             *between, cuda.device_array(1, np.int32), self.totals,
         )  # fmt: skip
-        self.run = Repeated(self._launch)
+        self.run = Repeated()
 
     def start(self, order, learning_rate, key=0):
         """Begin to learn every image once in this order, (N,) int32, and return at once; `finish` waits.
 
-        key: of the epoch's warps, see `augment.warp_key`.
+        Only after the `finish` of the epoch before, whose order the GPU may still have to fetch. key: of the epoch's
+        warps, see `augment.warp_key`.
         """
         self.on_host[0][:] = order
         self.on_host[1][:] = learning_rate, key
-        self.run()
+        self.run(self._launch)
 
     def _launch(self, stream):
         for array, new in zip(self.on_device, self.on_host, strict=True):
@@ -924,7 +925,7 @@ class EpochTrainer:
 class Reader:
     """Reads any number of images in one launch: convolution, pooling, dense layer and softmax in one kernel.
 
-    num_filters, relu: of the network; parameters: as in `EpochTrainer.start`; what they hold may change.
+    num_filters, relu: of the network; parameters: as in `EpochTrainer`; what they hold may change.
     """
 
     def __init__(self, num_filters, relu, parameters):
@@ -941,9 +942,9 @@ class Reader:
         All on the device. The same array again costs the host a tenth of the time, see `Repeated`.
         """
         if images is not self.images:
-            self.images, self.run = images, Repeated(self._launch)
+            self.images, self.run = images, Repeated()
             self.results = [cuda.device_array((images.shape[0], NUM_CLASSES), np.float32) for _ in range(2)]
-        self.run()
+        self.run(self._launch)
         return self.results
 
     def _launch(self, stream):

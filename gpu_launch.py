@@ -81,6 +81,7 @@ def reusable_arrays(dtype=np.float32):
     return cache(lambda *shape: cuda.device_array(shape, dtype))
 
 
+@cache
 def graph_problem():
     """None when launches can be recorded as a CUDA graph here, otherwise the reason in one line."""
     if SIMULATED:
@@ -93,9 +94,10 @@ def graph_problem():
 
 
 def record(launch):
-    """A CUDA graph of the kernels that launch(stream) launches, as a function that replays them.
+    """A CUDA graph of the kernels and copies that launch(stream) asks for, as a function that replays them.
 
-    It costs the host far less than the launches do; their arguments are frozen. Needs `graph_problem` to be None.
+    It costs the host far less than the launches do. Their arguments are frozen: the caller keeps the arrays, on the
+    device and on the host, for as long as the function. Needs `graph_problem` to be None.
     """
     from cuda.core import Device
 
@@ -112,23 +114,22 @@ def record(launch):
 
 
 class Repeated:
-    """launch(stream) as a function without arguments that records it when it comes again, and replays it from then on.
+    """Calls launch(stream), always the same; records it when it comes again, and replays the recording from then on.
 
     Where nothing can be recorded it launches every time.
     """
 
-    def __init__(self, launch):
-        self.launch = launch
+    def __init__(self):
         self.launched = False
         self.replay = None
 
-    def __call__(self):
+    def __call__(self, launch):
         if self.launched and self.replay is None and graph_problem() is None:
-            self.replay = record(self.launch)
+            self.replay = record(launch)
         if self.replay:
             self.replay()
         else:
-            self.launch(0)
+            launch(0)
         self.launched = True
 
 

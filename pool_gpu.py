@@ -85,7 +85,7 @@ def maxpool2_backward(pixels, grad_output, grad_input):
 class MaxPool2GPU:
     """`MaxPool2` on the GPU, for whole batches of float32 device arrays. block: threads in a block as (x, y)."""
 
-    stream = 0  # what the kernels are launched in: the default stream, or a graph being captured
+    stream = 0  # what the kernels are launched in: the default stream, or one that is recorded
 
     def __init__(self, block=BLOCK):
         self.block = check_block(block)

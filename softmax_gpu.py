@@ -180,7 +180,7 @@ class SoftmaxGPU:
     block: threads in a block as (x, y). The softmax itself always takes 16 threads for each of 16 images.
     """
 
-    stream = 0  # what the kernels are launched in: the default stream, or a graph being captured
+    stream = 0  # what the kernels are launched in: the default stream, or one that is recorded
 
     def __init__(self, weights, biases, block=BLOCK):
         self.weights = cuda.to_device(np.ascontiguousarray(weights.T))

@@ -5,6 +5,7 @@ The options are the same for all of them; the GPU adds --block, --device and --p
 
 import argparse
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -18,7 +19,7 @@ from tqdm import tqdm
 import mnist_data
 from augment import make_sets, whole_sets
 from errors import INTERRUPTED, Parser, UserError, number
-from network import ACTIVATIONS, LEARNING_RATE
+from network import ACTIVATIONS, LEARNING_RATE, MAX_BATCH
 
 
 class Recipe(NamedTuple):
@@ -39,7 +40,6 @@ RECIPES = {  # by activation
 def training_parser(description, images=60_000, activation="relu"):
     """The options of a training script; images and activation: what it takes unless told."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    whole = number(int, 1, "a whole number from 1")
     in_set = number(int, 1, "a whole number from 1 to 60000", 60_000)
     from_zero = number(int, 0, "a whole number from 0")
     percent = number(float, 0, "a percentage", 100)
@@ -50,7 +50,8 @@ def training_parser(description, images=60_000, activation="relu"):
     default = f"default: {own.epochs}; {others.epochs} with --activation {other}"
     add("--epoch", "--epochs", dest="epochs", type=from_zero, metavar="N", help=default)
     add("--images", type=in_set, default=images, metavar="N", help="train on the first N (default: %(default)s)")
-    add("--batch-size", type=whole, default=64, metavar="N", help="default: %(default)s; 1 is training image by image")
+    in_batch = number(int, 1, f"a whole number from 1 to {MAX_BATCH}", MAX_BATCH)
+    add("--batch-size", type=in_batch, default=64, metavar="N", help="default: %(default)s; 1 is image by image")
     rate = number(float, 0, "a number from 0")
     decaying, steady = RECIPES["relu"].learning_rate, RECIPES["none"].learning_rate
     default = f"default: {decaying} with --augment, which lets it decay to 0; {steady} without"
@@ -177,9 +178,9 @@ def load_sets(network, args, test_images):
     if not args.augment:
         return train_set, test_set
 
-    def meanwhile():
-        network.compile(args.batch_size, augment=True)
-
+    meanwhile = None
+    if network.compile and args.batch_size <= args.images:
+        meanwhile = functools.partial(network.compile, args.batch_size, augment=True)
     if len(train_set[0]) == len(data.train_images) and len(test_set[0]) == len(data.test_images):
         train_set, test_images = whole_sets(data, network.seed, meanwhile)
     else:

@@ -100,10 +100,12 @@ def test_what_is_compiled_ahead_is_what_training_and_reading_take(augment, mnist
     images, labels = mnist.train_images[:3], mnist.train_labels[:3]
     network = make(CNNGPU)
     before = network.parameters
+    kernels.cache_clear()
     network.compile(2, augment)
     for found, array in zip(network.parameters, before, strict=True):
         np.testing.assert_array_equal(found, array)
     compiled = kernels.cache_info()
+    assert compiled.misses == 2, "one to learn, one to read"
     network.fit(images, labels, 1, 2, 0.1, augment=augment)
     network.predict(images)
     assert kernels.cache_info().misses == compiled.misses and kernels.cache_info().hits > compiled.hits

@@ -1,5 +1,6 @@
 """cnn_cpu.py, cnn_jit.py and cnn_gpu.py as a user runs them: each in a process of its own, on a few images."""
 
+import contextlib
 import os
 import re
 import signal
@@ -166,6 +167,7 @@ def test_device_cuda_trains_on_the_gpu(script, mnist, tmp_path, path):
     [
         ("cnn_cpu.py", ["--images", "0"], "'0' is not a whole number from 1"),
         ("cnn_cpu.py", ["--batch-size", "0"], "'0' is not a whole number from 1"),
+        ("cnn_gpu.py", ["--batch-size", "65536"], "'65536' is not a whole number from 1 to 65535"),
         ("cnn_cpu.py", ["--epoch", "-1"], "'-1' is not a whole number from 0"),
         ("cnn_cpu.py", ["--epoch"], "--epoch"),
         ("cnn_cpu.py", ["--filters", "0"], "'0' is not a whole number from 1 to 1024"),
@@ -268,7 +270,7 @@ def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, when, tmp_path,
     command = [sys.executable, ROOT / name, "--images", 40_000, "--epoch", 1, "--save", model]
     with printed.open("w") as stderr:
         process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
         )
         try:
             deadline = time.monotonic() + 120
@@ -277,7 +279,8 @@ def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, when, tmp_path,
             os.killpg(process.pid, signal.SIGINT)
             process.communicate(timeout=30)  # comes back when nobody is left who could print
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # nobody is left, as it should be
+                os.killpg(process.pid, signal.SIGKILL)
     err = printed.read_text()
     assert process.returncode == 130, err
     assert "Traceback" not in err and err.splitlines()[-1] == "interrupted"
