@@ -9,6 +9,7 @@ import reference
 from conftest import HAS_GPU
 from numba import cuda
 
+import gpu_launch
 from augment import draw_warps, warp_images
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU, PATHS, path_problem
@@ -120,6 +121,17 @@ def test_one_launch_shares_out_more_numbers_than_a_block_has_threads(mnist):
     wanted, _ = reference.train(start, images, labels, [epoch_order(7, 0, 2)], 2, 0.1, True)
     for found, array in zip(network.parameters, wanted, strict=True):
         np.testing.assert_allclose(found, array, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("problem", "wanted"), [(None, [0, "recorded", "replayed", "replayed"]), ("no", [0, 0, 0])])
+def test_a_launch_that_comes_again_is_recorded_once_and_replayed(problem, wanted, monkeypatch):
+    done = []
+    monkeypatch.setattr(gpu_launch, "graph_problem", lambda: problem)
+    monkeypatch.setattr(gpu_launch, "record", lambda launch: (launch("recorded"), lambda: done.append("replayed"))[1])
+    again = gpu_launch.Repeated()
+    for _ in range(3):
+        again(done.append)
+    assert done == wanted
 
 
 def test_images_that_stay_on_the_gpu_are_read_as_any_others(mnist):
