@@ -428,11 +428,16 @@ def parse_arguments(argv):
     parser.add_argument("--output", metavar="DIR", help="write the pictures with boxes, digits and confidences there")
     parser.add_argument("--debug", metavar="DIR", help="write a sheet with every stage for each picture there")
     parser.add_argument(
-        "--evaluate", metavar="MANIFEST", help="score the reader on labelled pictures (tab-separated: file, label)"
+        "--evaluate",
+        metavar="MANIFEST",
+        help="score the reader on labelled pictures (tab-separated: file, label); failures.png shows those that are "
+        "not read exactly, in the folder of --output or here",
     )
     args = parser.parse_args(argv)
     if bool(args.pictures) == bool(args.evaluate):
         parser.error("give either pictures or --evaluate MANIFEST")
+    if args.evaluate and (args.json or args.debug or args.min_confidence):
+        parser.error("--evaluate takes --model, --device and --output, and no other option")
     return args
 
 
@@ -457,7 +462,7 @@ def draw_all(files, readings, args):
             if args.output:
                 save_image(annotate(picture, reading, args.min_confidence), Path(args.output) / name)
             if args.debug:
-                save_image(montage(picture, reading), Path(args.debug) / name)
+                save_image(montage(picture, reading), Path(args.debug) / f"{Path(name).stem}-stages.png")
 
 
 def evaluate(manifest, model, args):

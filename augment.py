@@ -99,7 +99,8 @@ def make_sets(train_images, train_labels, test_images, seed, meanwhile=None):
 def whole_sets(mnist, seed, meanwhile=None):
     """(images, labels) to train on and test images, by `make_sets` from all of MNIST as `mnist_data.load` gives it.
 
-    Made once and kept in data/, since it takes longer than the training; made again when the seed or the code changed.
+    Made once and kept in data/, since on a GPU it takes longer than the training; made again when the seed or the code
+    has changed.
     """
     version = hashlib.sha256(str(seed).encode())
     for name in ("augment.py", "handwriting.py", "segment.py"):

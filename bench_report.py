@@ -305,7 +305,7 @@ def small_table(results):
     for work, seconds in rows:
         winner = min(seconds, key=seconds.get)
         cells.append((work, *(seconds_text(seconds[name]) if name in seconds else "" for name in names), winner))
-    return markdown(("too small for a GPU", *names, "fastest"), cells)
+    return markdown(("one image, first batch", *names, "fastest"), cells)
 
 
 def update_readme(readme, results_path):

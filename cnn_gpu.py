@@ -122,7 +122,7 @@ class CNNGPU(Network):
     def _set_parameters(self, parameters):
         filters, filter_biases, weights, biases = parameters
         if len(filters) > MAX_READ:
-            raise UserError(f"the network on a GPU has at most {MAX_READ} filters, not {len(filters)}")
+            raise UserError(f"a GPU takes at most {MAX_READ} filters, not {len(filters)}; --device cpu takes more")
         self.conv = Conv3x3GPU(filters, filter_biases, self.activation, self.block)  # Nx28x28 -> Nx26x26xF
         self.pool = MaxPool2GPU(self.block)  # Nx26x26xF -> Nx13x13xF
         self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> Nx10
@@ -320,6 +320,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if use_gpu(args.device):
         return train_script(CNNGPU, args, block=args.block, path=args.path)
+    if args.block != BLOCK or args.path != PATHS[-1]:
+        print("--block and --path are for a GPU: not used", file=sys.stderr)
     return train_on_threads(args)
 
 

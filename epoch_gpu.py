@@ -11,8 +11,9 @@ epoch and meet at a barrier twice a step:
              numbers are shared out in the same way.
     -------- barrier: now every weight is new --------
 
-Only activations travel between the blocks, 13*13*F numbers for each image, never whole gradients, which are ten times
-as many. Nobody adds to a number that another block adds to, so no atomics: the same seed gives the same bits.
+Of the dense layer only activations travel between the blocks, 13*13*F numbers for each image, and ten gradients at the
+logits, never the gradient of its weights, which would be ten times as many numbers for each image. Nobody adds to a
+number that another block adds to, so no atomics: the same seed gives the same bits.
 
 What keeps it short:
   - A thread belongs to two filters, so that each pixel it loads serves both, and keeps their numbers in registers;
@@ -20,7 +21,8 @@ What keeps it short:
     by side, and come by one load (`load_pair`).
   - The next image is on its way from memory while the present one is learned (`fetch`, `store`): images do not depend
     on the weights, so even the first image of the next step can be.
-  - A block stores that image, and warps it where training augments (augment.py), while it waits at the barrier.
+  - A block stores a step's first image, and warps it where training augments (augment.py), while it waits at the
+    barrier; a further one, right after the one before.
   - Sums over a block go through shared memory in two wide steps (`sum_columns`) rather than one halving at a time.
   - Loads that do not depend on each other are asked for together (`fetch_part`); what many threads need of them comes
     once for all, through shared memory (`store_part`).

@@ -1,6 +1,7 @@
-"""How work is laid over the GPU: is there one, which blocks does it take, how large is the grid, and the block's sum.
+"""How work is laid over the GPU: is there one, which blocks and grid does it take, what is replayed, a block's sum.
 
-The layers write each kernel for ONE element of the result and launch it over a grid of blocks that covers them all.
+The layers write a kernel for ONE element of the result, which one thread computes or, where it is a long sum, one
+block, and launch it over a grid that covers them all. What is launched again and again can be recorded (`record`).
 `from numba import cuda` gives numba-cuda, NVIDIA's package, where it is installed (requirements.txt does); with it
 comes the CUDA simulator, in which the tests run these same kernels without a GPU.
 """

@@ -1,4 +1,4 @@
-"""The first rung: the port that everybody writes first. It works, and it is hardly faster than plain Python.
+"""The first rung: the port that everybody writes first. It works, and the CPU's threads are far faster.
 
 The kernels are those of the layers, but every array is a NumPy array and every image comes alone. A kernel that is
 given a NumPy array copies it to the GPU, runs, and copies it back, with every call: filters, weights and gradients

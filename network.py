@@ -263,7 +263,7 @@ def read_model(path):
         raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
     except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error, MemoryError):
         # What np.load and json.loads raise on a text, a picture, a lone array, a cut or altered archive.
-        raise UserError(f"{path}: not a model file of this project; cnn_gpu.py --save makes one") from None
+        raise UserError(f"{path}: not a model file of this project; cnn_gpu.py and cnn_jit.py write one") from None
     problem = model_problem(parameters, meta)
     if problem:
         raise UserError(f"{path}: the model does not fit this network: {problem}")

@@ -57,11 +57,11 @@ def training_parser(description, images=60_000, activation="relu"):
     default = f"default: {decaying} with --augment, which lets it decay to 0; {steady} without"
     add("--learning-rate", type=rate, metavar="RATE", help=default)
     filters = number(int, 1, "a whole number from 1 to 1024", 1024)
-    default = f"default: {own.filters}; {others.filters} with --activation {other}"
+    default = f"default: {own.filters}; {others.filters} with --activation {other}; GPUs take at most 256"
     add("--filters", type=filters, metavar="N", help=default)
     what = f"relu: the recipe for photos; none: the network of the articles (default: {activation})"
     add("--activation", choices=ACTIVATIONS, help=what)
-    add("--seed", type=from_zero, metavar="N", help="of the start and the order (default: 0)")
+    add("--seed", type=from_zero, metavar="N", help="of the start, the order and the augmentation (default: 0)")
     what = "train for photos, on normalised, varied and warped digits (augment.py); default: with relu only"
     add("--augment", action=argparse.BooleanOptionalAction, help=what)
     add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help="where to (default: %(default)s)")

@@ -139,6 +139,9 @@ def test_a_picture_with_an_odd_name(run_analyze, tmp_path):
         (),
         ("a.jpg", "--evaluate", "b.tsv"),
         ("a.jpg", "--min-confidence", "2"),
+        ("--evaluate", "set.tsv", "--json"),
+        ("--evaluate", "set.tsv", "--debug", "stages"),
+        ("--evaluate", "set.tsv", "--min-confidence", "0.5"),
         ("a.jpg", "--min-confidence", "nan"),
         ("a.jpg", "--device", "abacus"),
         ("a.jpg", "--frobnicate"),
@@ -193,9 +196,9 @@ def test_output_draws_on_a_copy(run_analyze, tmp_path):
 def test_debug_shows_the_stages(run_analyze, tmp_path, blank):
     _, err, status = run_analyze(SAMPLES / "ruled.jpg", blank, "--debug", tmp_path / "stages")
     assert (status, err) == (0, "")
-    with Image.open(tmp_path / "stages" / "ruled.png") as sheet:
+    with Image.open(tmp_path / "stages" / "ruled-stages.png") as sheet:
         assert min(sheet.size) > 300
-    assert (tmp_path / "stages" / "blank.png").exists()
+    assert (tmp_path / "stages" / "blank-stages.png").exists()
 
 
 def test_pictures_of_the_same_name_do_not_overwrite_each_other(run_analyze, tmp_path):
