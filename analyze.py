@@ -11,9 +11,7 @@ where there is one. One bad picture does not stop the others; the exit status is
 
 import csv
 import json
-import os
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from errors import Parser, UserError, number, run
+from files import replacing
 from segment import IMAGE_SIZE, Digit, find_digits, open_picture, open_to_read
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "digits.npz"
@@ -237,22 +236,14 @@ def crop_row(reading, width, zoom=2):
 
 
 def save_image(image, path):
-    """Write an image under a temporary name and then rename it, so that nobody ever sees half of it."""
+    """Write an image, whole or not at all, into a folder that is made where it is missing."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as file:
             image.save(file, "PNG")
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        Path(scratch).unlink(missing_ok=True)
 
 
 def output_names(files):

@@ -16,9 +16,7 @@ import contextlib
 import hashlib
 import math
 import multiprocessing
-import os
 import signal
-import tempfile
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import resource_tracker
@@ -30,7 +28,8 @@ import numpy as np
 from numba import float32, njit, prange
 from tqdm import tqdm
 
-from handwriting import write_digit
+from files import replacing
+from handwriting import draw_line, write_digit
 from mnist_data import DATA_DIR
 from segment import IMAGE_SIZE, normalise
 
@@ -119,15 +118,8 @@ def whole_sets(mnist, seed, meanwhile=None):
 
 def _keep(**arrays):
     """Write the arrays to KEPT, whole or not at all; a folder that may not be written to only costs the time again."""
-    with contextlib.suppress(OSError):
-        handle, scratch = tempfile.mkstemp(dir=KEPT.parent, prefix=f".{KEPT.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, KEPT)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
+    with contextlib.suppress(OSError), replacing(KEPT) as file:
+        np.savez(file, **arrays)
 
 
 def _parts(array):
@@ -306,8 +298,7 @@ def _extent(image):
 def _draw(image, points, thickness):
     """The image with a smooth line through these points (x, y), so many pixels thick."""
     stroke = np.zeros_like(image)
-    sixteenths = np.round(np.asarray(points) * 16).astype(np.int32)  # cv2 takes whole numbers, of 2**-shift pixels
-    cv2.polylines(stroke, [sixteenths], False, 255, thickness, cv2.LINE_AA, shift=4)
+    draw_line(stroke, np.asarray(points), thickness)
     return np.maximum(image, stroke)
 
 

@@ -44,6 +44,7 @@ from cnn_jit import CNNJit
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import as_words
 from errors import INTERRUPTED, Parser, UserError, number, run
+from files import replacing
 from gpu_launch import SIMULATED, gpu_problem
 from network import LEARNING_RATE, NUM_CLASSES, POOLED_SIZE, initial_parameters, scale
 from training import Bar
@@ -613,10 +614,9 @@ def check_output(folder):
 
 
 def save(results, folder):
-    """Write bench.json, under a temporary name first, and the charts; returns the paths."""
-    scratch = folder / f".bench-{os.getpid()}.json"
-    scratch.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    os.replace(scratch, folder / "bench.json")
+    """Write bench.json and the charts; returns the paths."""
+    with replacing(folder / "bench.json") as file:
+        file.write((json.dumps(results, indent=1) + "\n").encode())
     return [folder / "bench.json", *bench_report.draw_charts(results, folder)]
 
 

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 from errors import UserError  # noqa: E402
+from files import replacing
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
@@ -320,7 +321,8 @@ def update_readme(readme, results_path):
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{readme}: the markers {BEGIN} and {END} are missing; put them where the tables belong")
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    with replacing(readme) as file:
+        file.write(f"{before}{BEGIN}\n{text}\n{END}{after}".encode())
 
 
 # Charts.

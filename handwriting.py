@@ -33,9 +33,14 @@ def write_digit(digit, random):
         points = np.array(stroke) + random.normal(0, UNSTEADY, (len(stroke), 2))
         x, y = ((points - 0.5) * (width, height)).T
         path = _round_corners(np.stack([x - slant * y + WIDTH / 2, y + HEIGHT / 2], axis=1))
-        sixteenths = np.round(path * 16).astype(np.int32)  # cv2 takes whole numbers, of 2**-shift pixels
-        cv2.polylines(image, [sixteenths], False, 255, thickness, cv2.LINE_AA, shift=4)
+        draw_line(image, path, thickness)
     return image
+
+
+def draw_line(image, points, thickness):
+    """Draw a smooth line through these points (n, 2) of x and y into a uint8 image, so many pixels thick."""
+    sixteenths = np.round(points * 16).astype(np.int32)  # cv2 takes whole numbers, of 2**-shift pixels
+    cv2.polylines(image, [sixteenths], False, 255, thickness, cv2.LINE_AA, shift=4)
 
 
 def _round_corners(points):

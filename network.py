@@ -9,19 +9,17 @@ same seed learn the same thing from the same images.
 
 import importlib.metadata
 import json
-import os
 import platform
-import tempfile
 import time
 import zipfile
 import zlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from augment import draw_warps, warp_images
 from errors import UserError
+from files import replacing
 from segment import IMAGE_SIZE
 
 POOLED_SIZE = 13  # 28 -> 26 by the 3x3 convolution -> 13 by the pooling
@@ -224,20 +222,11 @@ class Network:
         problem = model_problem(self.parameters, meta)
         if problem:
             raise UserError(f"{path}: this model is not saved: {problem}")
-        path = Path(path)
         try:
-            handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        except OSError as error:
-            raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
-        try:
-            with os.fdopen(handle, "wb") as file:
+            with replacing(path) as file:
                 np.savez(file, **self.parameters._asdict(), meta=json.dumps(meta))
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
         except OSError as error:
             raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
-        finally:
-            Path(scratch).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path, /, **options):

@@ -182,10 +182,10 @@ def load_sets(network, args, test_images):
     if network.compile and args.batch_size <= args.images:
         meanwhile = functools.partial(network.compile, args.batch_size, augment=True)
     if len(train_set[0]) == len(data.train_images) and len(test_set[0]) == len(data.test_images):
-        train_set, test_images = whole_sets(data, network.seed, meanwhile)
+        train_set, normalised = whole_sets(data, network.seed, meanwhile)
     else:
-        train_set, test_images = make_sets(*train_set, test_set[0], network.seed, meanwhile)
-    return train_set, (test_images, test_set[1])
+        train_set, normalised = make_sets(*train_set, test_set[0], network.seed, meanwhile)
+    return train_set, (normalised, test_set[1])
 
 
 def train(network, images, labels, args):
