@@ -234,6 +234,14 @@ def test_a_learning_rate_that_diverges_is_one_line_and_saves_nothing(script, tmp
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def not_in_the_background():
+    """A shell lets what it starts in the background ignore Ctrl-C, and the tests' own processes would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_ctrl_c_saves_what_was_learned(name, tmp_path, monkeypatch):
