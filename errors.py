@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 
-INTERRUPTED = 130  # the exit status that a shell gives a program ended by Ctrl-C
+from interrupts import INTERRUPTED
 
 
 class UserError(Exception):
@@ -37,13 +37,16 @@ def number(kind, low, what, high=float("inf")):
     return parse
 
 
-def run(main):
-    """Call main() and leave with its exit status, or with 2 and one line on stderr for a UserError or an OSError."""
+def run(main, when_interrupted="interrupted"):
+    """Call main() and leave with its exit status, or with 2 and one line on stderr for a UserError or an OSError.
+
+    Ctrl-C ends with one line too, `when_interrupted`, and with status 130.
+    """
     try:
         status = main()
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(when_interrupted, file=sys.stderr)
         status = INTERRUPTED
     except BrokenPipeError:  # `... | head` has read enough; what is still buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What every engine of the network shares: the start, the order of the images, the training loop and the model file.
+"""What every engine of the network shares: the start, the order of the images, and the training loop.
 
     image 28x28 -> Conv3x3 (F filters) -> 26x26xF -> MaxPool2 -> 13x13xF -> Softmax (dense 13*13*F -> 10)
 
@@ -7,36 +7,18 @@ holds its parameters, how it trains one epoch and how it computes the logits of 
 same seed learn the same thing from the same images.
 """
 
-import importlib.metadata
-import json
-import platform
 import time
-import zipfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 
-from augment import draw_warps, warp_images
+from distortion import distort_images, draw_distortions
 from errors import UserError
-from files import replacing
-from segment import IMAGE_SIZE
+from model_file import ACTIVATIONS, Parameters, read_model, write_model
+from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 
-POOLED_SIZE = 13  # 28 -> 26 by the 3x3 convolution -> 13 by the pooling
-NUM_CLASSES = 10
-ACTIVATIONS = ("none", "relu")
-MAX_BATCH = 65535  # a CUDA grid has no more layers than that in its third dimension, which counts the images
+MAX_BATCH = 65535  # the third dimension of a CUDA grid, which counts the images, goes no further
 LEARNING_RATE = 0.2
-MODEL_FORMAT = 1
-
-
-class Parameters(NamedTuple):
-    """What the network learns, all float32."""
-
-    filters: np.ndarray  # (F, 3, 3)
-    filter_biases: np.ndarray  # (F,), used with activation "relu" only
-    weights: np.ndarray  # (13*13*F, 10), rows in (row, column, filter) order
-    biases: np.ndarray  # (10,)
 
 
 class Epoch(NamedTuple):
@@ -120,10 +102,10 @@ class Network:
         """Put the training set where the engine wants it, once for all epochs."""
         return images, labels
 
-    def _warp(self, data, epoch):
-        """What `_train_epoch` is to take instead of `_place`'s data in an epoch in which every image is warped."""
+    def _distort(self, data, epoch):
+        """What `_train_epoch` takes instead of `_place`'s data in an epoch in which every image is distorted."""
         images, labels = data
-        return warp_images(images, draw_warps(len(images), self.seed, epoch)), labels
+        return distort_images(images, draw_distortions(len(images), self.seed, epoch)), labels
 
     # Some: a method (batch_size, augment) that compiles, ahead of time, what `fit` and `logits` would compile.
     compile = None
@@ -146,7 +128,7 @@ class Network:
 
         progress(count, loss, correct) is called as training goes: so many images more are learned, with this summed
         loss and so many read right (both None where the engine does not know yet). after_epoch(epoch) is called with
-        each Epoch. augment: whether every epoch sees each image under another warp, drawn from the seed (augment.py).
+        each Epoch. augment: whether every epoch distorts each image anew, as the seed decides (distortion.py).
         schedule(done): by what the learning rate is multiplied when so many of the epochs are done.
 
         Returns the list of Epochs. Raises UserError when the loss is no longer finite.
@@ -163,7 +145,7 @@ class Network:
 
         def prepare():
             """The coming epoch's data, where the engine wants it, and its order."""
-            data = self._warp(placed, self.epochs_trained) if augment else placed
+            data = self._distort(placed, self.epochs_trained) if augment else placed
             return data, epoch_order(self.seed, self.epochs_trained, len(images))
 
         history = []
@@ -208,76 +190,21 @@ class Network:
         return float(losses.mean()), float((logits.argmax(axis=1) == labels).mean())
 
     def save(self, path, **recipe):
-        """Write the model file (see `load`); `recipe` goes into its meta. Never leaves a half-written file."""
-        meta = {
-            **self.meta,
-            "format": MODEL_FORMAT,
-            "activation": self.activation,
-            "seed": self.seed,
-            "epochs_trained": self.epochs_trained,
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in ("numpy", "numba", "numba-cuda")},
-            **recipe,
-        }
-        problem = model_problem(self.parameters, meta)
-        if problem:
-            raise UserError(f"{path}: this model is not saved: {problem}")
-        try:
-            with replacing(path) as file:
-                np.savez(file, **self.parameters._asdict(), meta=json.dumps(meta))
-        except OSError as error:
-            raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
+        """Write the model file (see model_file.py); `recipe` goes into its meta. Never leaves a half-written file."""
+        state = {"activation": self.activation, "seed": self.seed, "epochs_trained": self.epochs_trained}
+        write_model(path, self.parameters, {**self.meta, **state, **recipe})
 
     @classmethod
     def load(cls, path, /, **options):
         """A network from a model file; `options` go to the engine (such as block=(8, 8) for CNNGPU).
 
-        The file is one .npz, the same for every engine: the four arrays of Parameters, and `meta`, a JSON string.
-        Raises UserError when there is no such file, or it is not such a model.
+        Raises UserError when there is no such file, or it is not a model of this network.
         """
         parameters, meta = read_model(path)
         network = cls(len(parameters.filters), meta["activation"], meta.get("seed", 0), parameters, **options)
         network.epochs_trained = meta.get("epochs_trained", 0)
         network.meta = meta
         return network
-
-
-def read_model(path):
-    """(Parameters, meta) from a model file. Raises UserError when it is not a model of this network."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            parameters = Parameters(*(archive[name] for name in Parameters._fields))
-            meta = json.loads(str(archive["meta"]))
-    except OSError as error:
-        raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error, MemoryError):
-        # What np.load and json.loads raise on a text, a picture, a lone array, a cut or altered archive.
-        raise UserError(f"{path}: not a model file of this project; cnn_gpu.py and cnn_jit.py write one") from None
-    problem = model_problem(parameters, meta)
-    if problem:
-        raise UserError(f"{path}: the model does not fit this network: {problem}")
-    return parameters, meta
-
-
-def model_problem(parameters, meta):
-    """What keeps these Parameters and this meta from being a model of this network, in a few words; None if nothing."""
-    if not isinstance(meta, dict) or meta.get("format") != MODEL_FORMAT:
-        return f"its format is not version {MODEL_FORMAT}"
-    if meta.get("activation") not in ACTIVATIONS:
-        return f"its activation is {meta.get('activation')!r}, not one of {', '.join(ACTIVATIONS)}"
-    for name in ("seed", "epochs_trained"):
-        if not isinstance(meta.get(name, 0), int) or meta.get(name, 0) < 0:
-            return f"its {name} is {meta[name]!r}, not a whole number from 0"
-    count = len(parameters.filters) if parameters.filters.ndim else 0
-    shapes = Parameters((count, 3, 3), (count,), (POOLED_SIZE**2 * count, NUM_CLASSES), (NUM_CLASSES,))
-    for name, array, shape in zip(Parameters._fields, parameters, shapes, strict=True):
-        if array.shape != shape or count == 0:
-            return f"{name} has the shape {array.shape}"
-        if array.dtype != np.float32:
-            return f"{name} holds {array.dtype}, not float32"
-        if not np.isfinite(array).all():
-            return f"{name} holds a value that is not finite"
-    return None
 
 
 def check_images(images):

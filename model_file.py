@@ -1,0 +1,68 @@
+"""The model file: one .npz that means the same to every engine.
+
+It holds the four arrays of `Parameters` and `meta`, a JSON string: format, activation, seed, epochs trained, versions,
+and the recipe of the training. It is read without pickle, which could run code, and checked before it is used.
+"""
+
+import importlib.metadata
+import json
+import platform
+import zipfile
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from errors import UserError
+from files import replacing
+from sizes import NUM_CLASSES, POOLED_SIZE
+
+FORMAT = 1
+ACTIVATIONS = ("none", "relu")
+
+
+class Parameters(NamedTuple):
+    """What the network learns, all float32."""
+
+    filters: np.ndarray  # (F, 3, 3)
+    filter_biases: np.ndarray  # (F,), used with activation "relu" only
+    weights: np.ndarray  # (13*13*F, 10), rows in (row, column, filter) order
+    biases: np.ndarray  # (10,)
+
+
+def write_model(path, parameters, meta):
+    """Write a model file, whole or not at all; meta is completed with the format and the versions.
+
+    Raises UserError when it is no model of this network, or cannot be written there.
+    """
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "numba", "numba-cuda")}
+    meta = {**meta, "format": FORMAT, "versions": {"python": platform.python_version(), **versions}}
+    problem = model_problem(parameters, meta)
+    if problem:
+        raise UserError(f"{path}: this model is not saved: {problem}")
+    try:
+        with replacing(path) as file:
+            np.savez(file, **parameters._asdict(), meta=json.dumps(meta))
+    except OSError as error:
+        raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
+
+
+def model_problem(parameters, meta):
+    """What keeps these Parameters and this meta from being a model of this network, in a few words; None if nothing."""
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        return f"its format is not version {FORMAT}"
+    if meta.get("activation") not in ACTIVATIONS:
+        return f"its activation is {meta.get('activation')!r}, not one of {', '.join(ACTIVATIONS)}"
+    for name in ("seed", "epochs_trained"):
+        if not isinstance(meta.get(name, 0), int) or meta.get(name, 0) < 0:
+            return f"its {name} is {meta[name]!r}, not a whole number from 0"
+    count = len(parameters.filters) if parameters.filters.ndim else 0
+    shapes = Parameters((count, 3, 3), (count,), (POOLED_SIZE**2 * count, NUM_CLASSES), (NUM_CLASSES,))
+    for name, array, shape in zip(Parameters._fields, parameters, shapes, strict=True):
+        if array.shape != shape or count == 0:
+            return f"{name} has the shape {array.shape}"
+        if array.dtype != np.float32:
+            return f"{name} holds {array.dtype}, not float32"
+        if not np.isfinite(array).all():
+            return f"{name} holds a value that is not finite"
+    return None

@@ -1,0 +1,95 @@
+"""Glyph."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+@dataclass(eq=False)
+class Glyph:
+    """Connected ink: mask (height, width) uint8 0/1, and where its top left corner lies in the working picture."""
+
+    x: int
+    y: int
+    mask: np.ndarray
+
+    @property
+    def width(self):
+        return self.mask.shape[1]
+
+    @property
+    def height(self):
+        return self.mask.shape[0]
+
+    @property
+    def right(self):
+        return self.x + self.width
+
+    @property
+    def bottom(self):
+        return self.y + self.height
+
+    @property
+    def centre(self):
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    @property
+    def area(self):
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def size(self):
+        return max(self.width, self.height)
+
+    @cached_property
+    def stroke(self):
+        """Mean width of its strokes in pixels."""
+        return stroke_width(self.mask)
+
+    @property
+    def length(self):
+        """Length of its strokes in pixels, all together."""
+        return self.area / self.stroke
+
+def _connected(ink, inside, smallest=8):
+    """The connected parts of a mask as glyphs: those wholly inside another mask, and the others."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(ink)
+    outside = np.bincount(labels[inside == 0], minlength=count) > 0
+    glyphs = [], []
+    large = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) >= smallest
+    for label in np.flatnonzero(large[1:]) + 1:  # label 0 is the paper
+        x, y, width, height = map(int, stats[label, :4])
+        mask = (labels[y : y + height, x : x + width] == label).astype(np.uint8)
+        glyphs[int(outside[label])].append(Glyph(x, y, mask))
+    return glyphs
+
+def weighted_median(values, weights):
+    """The value below which half of the weight lies; 0 without values."""
+    if len(values) == 0:
+        return 0.0
+    order = np.argsort(values)
+    weight = np.cumsum(np.asarray(weights)[order])
+    return float(np.asarray(values)[order][np.searchsorted(weight, weight[-1] / 2)])
+
+def stroke_width(mask):
+    """Mean width in pixels of the strokes of a mask.
+
+    Across a stroke of width w the distance to its edge rises from 0 to w/2 and falls again: w/4 on average.
+    """
+    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
+    return max(4 * float(distance[padded > 0].mean()) - 1, 1.0)  # distances count from the first pixel outside
+
+
+def _is_frame(glyph, glyphs, share=0.15):
+    if glyph.area > 0.2 * glyph.width * glyph.height:
+        return False
+    return any(
+        other.height > share * glyph.height
+        and glyph.x < other.x
+        and glyph.y < other.y
+        and other.right < glyph.right
+        and other.bottom < glyph.bottom
+        for other in glyphs
+    )

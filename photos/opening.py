@@ -1,0 +1,73 @@
+"""Picture files of every kind, opened upright in RGB."""
+
+import warnings
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from errors import UserError
+
+def open_picture(path):
+    """Read any picture that Pillow can: (height, width, 3) uint8 RGB, upright as the camera was held (EXIF).
+
+    Transparent parts become white paper; 16-bit greys are scaled to 8 bits. Raises UserError, naming the file and the
+    cause, for anything that is not a whole picture.
+    """
+    return _decode(path)[0]
+
+
+def open_to_read(path):
+    """(picture, size) for `find_digits`: as `open_picture`, but a large JPEG comes smaller, and in half the time.
+
+    JPEG keeps frequencies, so that leaving out the high ones decodes it at 1/2, 1/4 or 1/8 of its size. The working
+    picture is smaller still. size: (width, height) that the upright picture has in full.
+    """
+    return _decode(path, WORKING_SIDE)
+
+
+def _decode(path, enough=None):
+    """(picture, full size): with `enough` pixels on the longer side if it is given and the file's format allows."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about odd metadata; only the picture matters here
+            with Image.open(path) as image:
+                size = image.size
+                if image.width * image.height > MAX_PIXELS:
+                    raise UserError(f"{path}: {image.width}x{image.height} pixels are too many (at most {MAX_PIXELS})")
+                if enough:
+                    shrink = max(1, max(size) / enough)
+                    image.draft(None, [max(1, int(side / shrink)) for side in size])
+                image.load()
+                lies_on_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+                return _to_rgb(ImageOps.exif_transpose(image)), size[::-1] if lies_on_side else size
+    except UserError:
+        raise
+    except Image.UnidentifiedImageError:
+        empty = _is_empty(path)
+        raise UserError(f"{path}: {'an empty file' if empty else 'not a picture that can be read'}") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{path}: too many pixels (at most {MAX_PIXELS})") from None
+    except OSError as error:
+        # Pillow reports damage as an OSError without a file name; the operating system's own carry a reason
+        reason = error.strerror or f"damaged picture ({error})"
+        raise UserError(f"{path}: {reason}") from None
+    except (SyntaxError, ValueError, EOFError, MemoryError) as error:
+        raise UserError(f"{path}: damaged picture ({error})") from None
+
+
+def _is_empty(path):
+    with open(path, "rb") as file:
+        return not file.read(1)
+
+
+def _to_rgb(image):
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float32)
+        full_scale = 65535 if values.max(initial=0) > 255 else 255
+        return np.repeat((values * (255 / full_scale)).clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,98 @@
+"""RULES."""
+
+import cv2
+import numpy as np
+
+from photos.glyph import connected_parts, is_frame, weighted_median
+
+def remove_frames(ink):
+    """An ink mask without the boxes drawn around digits: hollow, with ink along their own bounds and glyphs inside."""
+    glyphs, _ = _connected(ink, np.ones_like(ink))
+    for frame in (glyph for glyph in glyphs if _is_frame(glyph, glyphs, 0.0)):
+        hollow = frame.mask.copy()
+        rows, columns = (round(0.1 * side) for side in hollow.shape)
+        hollow[rows:-rows, columns:-columns] = 0
+        if hollow.sum() > 0.9 * frame.mask.sum():
+            ink = ink.copy()
+            ink[frame.y : frame.bottom, frame.x : frame.right] &= ~frame.mask
+    return ink
+
+
+def remove_rules(ink):
+    """An ink mask without printed rules and squares, long underlines and frames.
+
+    A rule is straight, thin, and longer than digits are high. Only ink no thicker across the rule than the rule itself
+    is taken away: where a stroke crosses, the ink is thicker there and stays, so that digits are neither cut nor bent.
+    """
+    return _remove_horizontal_rules(_remove_horizontal_rules(ink).T).T.copy()
+
+
+def _remove_horizontal_rules(ink):
+    ink = np.ascontiguousarray(ink)
+    width = ink.shape[1]
+    segments = [segment for segment in _level_segments(ink) if _is_solid(ink, segment)]
+    if not segments:
+        return ink
+    digits, _ = _connected(_erase(ink, segments), np.ones_like(ink))
+    digits = [glyph for glyph in digits if glyph.size > 0.03 * width]
+    size = weighted_median([glyph.size for glyph in digits], [glyph.area for glyph in digits])
+    rules = []
+    for segment in segments:
+        start, _, end, _ = segment
+        reaches_border = start < 0.01 * width or end > 0.99 * width
+        if reaches_border or end - start > 2.5 * size > 0:
+            rules.append(segment)
+    return _erase(ink, rules)
+
+
+def _level_segments(ink):
+    """Nearly level and thin lines in an ink mask, the longest first: a list of (x1, y1, x2, y2), x1 < x2."""
+    flat = ink & ~_thicker_than(ink, THICKEST_RULE)
+    half = cv2.dilate(flat, np.ones((2, 2), np.uint8))[::2, ::2]  # half the size is enough, and four times as fast
+    width = half.shape[1]
+    segments = cv2.HoughLinesP(
+        half, 1, np.pi / 360, threshold=max(width // 8, 1), minLineLength=0.3 * width, maxLineGap=0.06 * width
+    )
+    segments = (
+        [] if segments is None else [tuple(2 * int(end) for end in segment) for segment in segments.reshape(-1, 4)]
+    )
+    level = [(x1, y1, x2, y2) for x1, y1, x2, y2 in segments if abs(y2 - y1) < 0.25 * (x2 - x1)]
+    return sorted(level, key=lambda segment: segment[0] - segment[2])
+
+
+def _is_solid(ink, segment):
+    """Whether the segment lies on ink almost all the way: a row of digits is full of gaps."""
+    strip = ink[_along(ink, segment, 2)]
+    return strip[:, segment[0] : segment[2]].any(axis=0).mean() > 0.85
+
+
+def _along(ink, segment, reach):
+    """Indices of the pixels up to so many rows above and below a segment, which is made to cross the whole picture.
+
+    What they pick is a strip (2 * reach + 1, width) in which the rule runs level through the middle.
+    """
+    x1, y1, x2, y2 = segment
+    columns = np.arange(ink.shape[1])
+    middle = np.round(y1 + (columns - x1) * (y2 - y1) / (x2 - x1)).astype(int)
+    rows = middle + np.arange(-reach, reach + 1)[:, None]
+    return rows.clip(0, ink.shape[0] - 1), np.broadcast_to(columns, rows.shape)
+
+
+def _erase(ink, segments):
+    """Without the thin ink along these segments; strokes that cross them stay."""
+    ink = ink.copy()
+    for segment in segments:
+        place = _along(ink, segment, THICKEST_RULE)
+        strip = ink[place]
+        thin = strip & ~_thicker_than(strip, THICKEST_RULE)
+        near = slice(THICKEST_RULE // 2, -THICKEST_RULE // 2)
+        thickness = int(np.median(thin[near, segment[0] : segment[2]].sum(axis=0)))
+        near = slice(THICKEST_RULE - thickness - 1, THICKEST_RULE + thickness + 2)
+        strip[near] &= _thicker_than(strip, thickness + thickness // 2 + 1)[near]
+        ink[place] = strip
+    return ink
+
+
+def _thicker_than(ink, thickness):
+    """The ink that is more than so many pixels thick from top to bottom."""
+    return cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((thickness + 1, 1), np.uint8))

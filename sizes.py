@@ -1,0 +1,6 @@
+"""The sizes of the network, each in one place: image 28x28 -> convolution 26x26 -> pooling 13x13 -> 10 classes."""
+
+IMAGE_SIZE = 28  # pixels on each side of an image, as in MNIST
+CONVOLVED_SIZE = IMAGE_SIZE - 2  # places on each side where a 3x3 window fits into the image
+POOLED_SIZE = CONVOLVED_SIZE // 2  # 2x2 windows on each side
+NUM_CLASSES = 10  # the digits 0 to 9
