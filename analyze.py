@@ -9,24 +9,18 @@
 where there is one. One bad picture does not stop the others; the exit status is 2 then.
 """
 
-import csv
 import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from errors import Parser, UserError, number, run
-from files import replacing
-from segment import IMAGE_SIZE, Digit, find_digits, open_picture, open_to_read
+from photos.drawing import annotate, failure_sheet, montage, save_image
+from photos.opening import open_picture
+from photos.reading import Reading, read_pictures
+from photos.scoring import read_manifest, report, score_pictures
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "digits.npz"
-DRAWN_SIDE = 1600  # pixels: pictures that are drawn for people are made no larger
-MOVES = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))  # where in a crop with a margin of one pixel a reading begins
-BINS = 10  # of confidence, in the calibration table
 
 
 def load_model(path, device):

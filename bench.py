@@ -34,10 +34,10 @@ import numpy as np
 from numba import cuda
 from tqdm import tqdm
 
-import bench_report
 import cnn_gpu
+import kernel_cache  # noqa: F401 (where the compiled functions are kept)
 import mnist_data
-import peers
+from benchmark import peers, report
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU
 from cnn_jit import CNNJit
@@ -46,7 +46,8 @@ from epoch_gpu import as_words
 from errors import INTERRUPTED, Parser, UserError, number, run
 from files import replacing
 from gpu_launch import SIMULATED, gpu_problem
-from network import LEARNING_RATE, NUM_CLASSES, POOLED_SIZE, initial_parameters, scale
+from network import LEARNING_RATE, initial_parameters, scale
+from sizes import NUM_CLASSES, POOLED_SIZE
 from training import Bar
 
 ROOT = Path(__file__).resolve().parent
@@ -617,7 +618,7 @@ def save(results, folder):
     """Write bench.json and the charts; returns the paths."""
     with replacing(folder / "bench.json") as file:
         file.write((json.dumps(results, indent=1) + "\n").encode())
-    return [folder / "bench.json", *bench_report.draw_charts(results, folder)]
+    return [folder / "bench.json", *report.draw_charts(results, folder)]
 
 
 def bench(settings, with_peers, folder):
@@ -631,7 +632,7 @@ def bench(settings, with_peers, folder):
         return 1
     results = measure(rungs, compared, agreed, data, settings, left_out, with_peers)
     written = save(results, folder)
-    print(bench_report.tables(results))
+    print(report.tables(results))
     print("\n".join(f"{path}: written" for path in written))
     return 0
 
@@ -657,7 +658,7 @@ def parse(argv):
 def main(argv=None):
     args = parse(argv)
     if args.readme:
-        bench_report.update_readme(args.readme, args.output / "bench.json")
+        report.update_readme(args.readme, args.output / "bench.json")
         return 0
     check_output(args.output)
     settings = Settings(args.epochs, args.images, args.batch_size, args.filters, args.seed)

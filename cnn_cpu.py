@@ -7,7 +7,8 @@ This is the engine to read first, and the one the GPU is measured against.
 
 from conv_gpu import Conv3x3
 from errors import run
-from network import Network, Parameters, scale
+from model_file import Parameters
+from network import Network, scale
 from pool_gpu import MaxPool2
 from softmax_gpu import Softmax
 from training import train_script, training_parser

@@ -21,15 +21,17 @@ from types import SimpleNamespace
 import numpy as np
 from numba import cuda, float32, uint8
 
-from augment import DRAWS, PADDED, WARP_SIZE, draw, warp_key, warp_number, warp_pixel
 from cnn_jit import train_on_threads
 from conv_gpu import Conv3x3GPU
+from distortion import NUM_COEFFICIENTS, NUM_DRAWS, PADDED, coefficient, distorted_pixel, distortion_key, draw
 from epoch_gpu import MAX_READ, EpochTrainer, Reader, as_words, epoch_problem
 from errors import UserError, run
 from gpu_launch import BLOCK, DEVICES, SIMULATED, graph_problem, grid, parse_block, record, reusable_arrays, use_gpu
+from model_file import Parameters
 from naive_gpu import NaiveTrainer
-from network import IMAGE_SIZE, Network, Parameters
+from network import Network
 from pool_gpu import MaxPool2GPU
+from sizes import IMAGE_SIZE
 from softmax_gpu import SoftmaxGPU
 from training import train_script, training_parser
 
@@ -67,21 +69,21 @@ def warp_set(images, key, warped):
     """
     n, thread, threads = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
     padded = cuda.shared.array(PADDED_PIXELS, float32)
-    draws = cuda.shared.array(DRAWS, float32)
-    warp = cuda.shared.array(WARP_SIZE, float32)
+    draws = cuda.shared.array(NUM_DRAWS, float32)
+    warp = cuda.shared.array(NUM_COEFFICIENTS, float32)
     for i in range(thread, PADDED_PIXELS, threads):
         row, column = i // PADDED - 1, i % PADDED - 1
         inside = 0 <= row < IMAGE_SIZE and 0 <= column < IMAGE_SIZE
         padded[i] = float32(images[n, row, column]) if inside else float32(0)
-    for i in range(thread, DRAWS, threads):
+    for i in range(thread, NUM_DRAWS, threads):
         draws[i] = draw(key, n, i)
     cuda.syncthreads()
-    for i in range(thread, WARP_SIZE, threads):
-        warp[i] = warp_number(draws, i)
+    for i in range(thread, NUM_COEFFICIENTS, threads):
+        warp[i] = coefficient(draws, i)
     cuda.syncthreads()
     for i in range(thread, IMAGE_SIZE * IMAGE_SIZE, threads):
         row, column = i // IMAGE_SIZE, i % IMAGE_SIZE
-        warped[n, row, column] = uint8(warp_pixel(padded, warp, row, column))
+        warped[n, row, column] = uint8(distorted_pixel(padded, warp, row, column))
 
 
 def path_problem(path, num_filters):
@@ -179,11 +181,11 @@ class CNNGPU(Network):
             trainer=None,
         )
 
-    def _warp(self, data, epoch):
+    def _distort(self, data, epoch):
         """One launch for the epoch warps each image when it comes to it; the other paths take a set warped before."""
-        data.warp_key = warp_key(self.seed, epoch)
+        data.warp_key = distortion_key(self.seed, epoch)
         if self._path == "naive":
-            data.host = super()._warp(data.host_set, epoch)
+            data.host = super()._distort(data.host_set, epoch)
         elif self._path != "epoch":
             if data.images is data.images_as_they_are:
                 data.images = cuda.device_array_like(data.images)

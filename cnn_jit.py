@@ -20,8 +20,11 @@ import numba
 import numpy as np
 from numba import float32, int32, njit, prange
 
+import kernel_cache  # noqa: F401 (where the compiled functions are kept)
 from errors import run
-from network import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE, Network, Parameters
+from model_file import Parameters
+from network import Network
+from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 from training import train_script, training_parser
 
 # What the compiler may do for speed. ORDERED: fuse multiplications with additions. FAST: also reorder sums, so that one

@@ -15,6 +15,7 @@ places became the grid, the body of the loop became the kernel.
 import numpy as np
 from numba import cuda, float32
 
+import kernel_cache  # noqa: F401 (where the compiled kernels are kept)
 from gpu_launch import BLOCK, block_sum, check_block, grid, reusable_arrays
 
 

@@ -2,8 +2,8 @@
 
     distorted = distort_images(images, draw_distortions(len(images), seed, epoch))
 
-Writers differ in how they slant, stretch, bend and press. So an image is turned, scaled, sheared, shifted and bent along
-waves, each by an amount drawn at random, and its greys get darker or lighter.
+Writers differ in how they slant, stretch, bend and press. So an image is turned, scaled, sheared, shifted and bent
+along waves, each by an amount drawn at random, and its greys get darker or lighter.
 
     key           32 bits that stand for (seed, epoch)
     draws         NUM_DRAWS random values of one image, in the order of RANGES
@@ -131,7 +131,7 @@ def coefficient(draws, i):
 def distorted_pixel(padded, coefficients, row, column):
     """The ink of one pixel of the distorted image: a whole number 0..255, as float32.
 
-    The distortion, undone, leads from this pixel to a place in the image, mostly between pixels: the ink is taken there.
+    The distortion, undone, leads from this pixel to a place in the image, between its pixels: there the ink is taken.
     padded: the image with a margin of one pixel of paper, flat (PADDED * PADDED,) float32, 0..255. coefficients:
     (NUM_COEFFICIENTS,) float32.
     """

@@ -45,9 +45,10 @@ from numba import cuda, float32, float64, int32, int64, uint32, void
 from numba.core.types import UniTuple
 from numba.extending import intrinsic
 
-from augment import DRAWS, PADDED, WARP_SIZE, draw, mix, sample, warp_number, warp_pixel
+import kernel_cache  # noqa: F401
+from distortion import NUM_COEFFICIENTS, NUM_DRAWS, PADDED, coefficient, distorted_pixel, draw, mix, sample
 from gpu_launch import SIMULATED, Repeated, gpu_problem
-from network import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
+from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
 WORDS = PIXELS // 4  # of 32 bits, four pixels each: fewer loads
@@ -130,7 +131,7 @@ else:
 # Numba finds a kernel in its cache on the disk by what the kernel's function holds on to. To functions for the CPU, and
 # to intrinsics, it gives another name in every process, and would never find a kernel that calls one: so they get a
 # lasting name. (A private function of Numba; a test tells when it no longer does this.)
-for function in (mix, draw, warp_number, warp_pixel, sample):
+for function in (mix, draw, coefficient, distorted_pixel, sample):
     function._set_uuid(f"augment.{function.__name__}")
 
 
@@ -303,16 +304,16 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
                 corner = (word // ROW_WORDS + 1) * PADDED + word % ROW_WORDS * 4 + 1
                 for b in range(4):
                     padded[corner + b] = pixel_of(words[i], b)
-        for i in range(thread, DRAWS, threads):
+        for i in range(thread, NUM_DRAWS, threads):
             draws[index(i)] = draw(key, number, index(i))
         cuda.syncthreads()
-        for i in range(thread, WARP_SIZE, threads):
-            warp[index(i)] = warp_number(draws, index(i))
+        for i in range(thread, NUM_COEFFICIENTS, threads):
+            warp[index(i)] = coefficient(draws, index(i))
         cuda.syncthreads()
         for i in range(-(-PIXELS // threads)):
             pixel = thread + i * threads
             if pixel < PIXELS:
-                ink = warp_pixel(padded, warp, pixel // IMAGE_SIZE, pixel % IMAGE_SIZE)
+                ink = distorted_pixel(padded, warp, pixel // IMAGE_SIZE, pixel % IMAGE_SIZE)
                 image[first + pixel] = scaled(ink)
 
     @cuda.jit(device=True)
@@ -628,8 +629,8 @@ def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augme
         thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
         both = cuda.shared.array(both_images, float32)  # the image that is learned, and the one that comes after it
         padded = cuda.shared.array(padded_size, float32)
-        draws = cuda.shared.array(DRAWS, float32)
-        warp = cuda.shared.array(WARP_SIZE, float32)
+        draws = cuda.shared.array(NUM_DRAWS, float32)
+        warp = cuda.shared.array(NUM_COEFFICIENTS, float32)
         scratch = cuda.shared.array(scratch_size, float32)
         parts = cuda.shared.array(parts_size, float32)
         logits = cuda.shared.array(NUM_CLASSES, float32)
@@ -815,7 +816,7 @@ def parts_floats(num_filters, threads, blocks):
 def shared_bytes(num_filters, threads, blocks):
     """Shared memory of a block that learns and warps, at most."""
     numbers = scratch_floats(threads) + parts_floats(num_filters, threads, blocks)
-    return 4 * (2 * PIXELS + PADDED * PADDED + DRAWS + WARP_SIZE + 2 * NUM_CLASSES + numbers)
+    return 4 * (2 * PIXELS + PADDED * PADDED + NUM_DRAWS + NUM_COEFFICIENTS + 2 * NUM_CLASSES + numbers)
 
 
 def update_plan(num_filters, threads, blocks, batch_size):

@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 
-from interrupts import INTERRUPTED
+INTERRUPTED = 130  # the exit status that a shell gives to a program that Ctrl-C has ended
 
 
 class UserError(Exception):

@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 from numba import config, cuda, float32
 
+import kernel_cache  # noqa: F401 (where the compiled kernels are kept)
 from errors import UserError
 
 # A small grid leaves a large GPU idle, and Numba warns of each one. Here batches of one image are part of the lesson.

@@ -7,8 +7,6 @@ KeyboardInterrupt ends: it prints one line and sets the exit status.
 import contextlib
 import signal
 
-INTERRUPTED = 130  # the exit status that a shell gives to a program that Ctrl-C has ended
-
 
 @contextlib.contextmanager
 def held_until_progress(progress):

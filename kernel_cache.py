@@ -1,8 +1,8 @@
 """Where Numba keeps compiled functions: a folder that belongs to the present source, so that every edit takes effect.
 
 Numba's cache on the disk notes the file in which a compiled function stands, and nothing of the other files. Edit a
-helper that stands elsewhere, and the old machine code stays in use: a student's change would do nothing. So the folder's
-name is a hash of all files that hold compiled code. After an edit it is a new folder, and the old ones are deleted.
+helper that stands elsewhere, and the old machine code stays in use: a student's change would do nothing. So the name of
+the folder is a hash of all files that hold compiled code. After an edit it is a new folder, and the old one is deleted.
 
 Every module with a `cache=True` imports this one, for Numba must know the folder before it meets the first of them.
 A folder that the user has chosen, by the environment variable NUMBA_CACHE_DIR, is left alone.

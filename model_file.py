@@ -47,6 +47,23 @@ def write_model(path, parameters, meta):
         raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
 
 
+def read_model(path):
+    """(Parameters, meta) from a model file. Raises UserError when it is not a model of this network."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            parameters = Parameters(*(archive[name] for name in Parameters._fields))
+            meta = json.loads(str(archive["meta"]))
+    except OSError as error:
+        raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error, MemoryError):
+        # What np.load and json.loads raise on a text, a picture, a lone array, a cut or altered archive.
+        raise UserError(f"{path}: not a model file of this project; cnn_gpu.py and cnn_jit.py write one") from None
+    problem = model_problem(parameters, meta)
+    if problem:
+        raise UserError(f"{path}: the model does not fit this network: {problem}")
+    return parameters, meta
+
+
 def model_problem(parameters, meta):
     """What keeps these Parameters and this meta from being a model of this network, in a few words; None if nothing."""
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:

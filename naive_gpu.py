@@ -10,8 +10,9 @@ from numba import config
 
 from conv_gpu import conv3x3_backward, conv3x3_forward, conv3x3_update
 from gpu_launch import grid
-from network import NUM_CLASSES, scale
+from network import scale
 from pool_gpu import maxpool2_backward, maxpool2_forward
+from sizes import NUM_CLASSES
 from softmax_gpu import IMAGES_PER_BLOCK, LANES, dense_backward, dense_forward, dense_update, softmax_cross_entropy
 
 config.CUDA_WARN_ON_IMPLICIT_COPY = 0  # Numba warns of exactly what is shown here

@@ -13,6 +13,7 @@ the gradient: on a flat background every window is such a tie, and engines that 
 import numpy as np
 from numba import cuda, float32
 
+import kernel_cache  # noqa: F401 (where the compiled kernels are kept)
 from gpu_launch import BLOCK, check_block, grid, reusable_arrays
 
 

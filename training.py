@@ -4,11 +4,9 @@ The options are the same for all of them; the GPU adds --block, --device and --p
 """
 
 import argparse
-import contextlib
 import functools
 import math
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 import mnist_data
-from augment import make_sets, whole_sets
 from errors import INTERRUPTED, Parser, UserError, number
-from network import ACTIVATIONS, LEARNING_RATE, MAX_BATCH
+from interrupts import held_until_progress
+from model_file import ACTIVATIONS
+from network import LEARNING_RATE, MAX_BATCH
+from photos.training_set import make_sets, whole_sets
 
 
 class Recipe(NamedTuple):
@@ -120,30 +120,6 @@ class Bar(tqdm):
         self.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.2%}", refresh=False)
 
 
-@contextlib.contextmanager
-def stop_between_batches(progress):
-    """Hold Ctrl-C back until training reports progress, so that it never cuts a step in two; a second one is immediate.
-
-    Gives the progress function to train with. It raises KeyboardInterrupt once Ctrl-C was pressed.
-    """
-    pressed = []
-
-    def on_signal(*_):
-        pressed.append(True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def checked(*report):
-        progress(*report)
-        if pressed:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield checked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def train_script(engine, args, test_images=10_000, **options):
     """Train, test and save as the options ask; returns the exit status.
 
@@ -190,7 +166,7 @@ def load_sets(network, args, test_images):
 
 def train(network, images, labels, args):
     """Train with a bar, and a line for every epoch. Raises KeyboardInterrupt, between two batches, on Ctrl-C."""
-    with Bar("training", args.epochs * len(images)) as bar, stop_between_batches(bar) as progress:
+    with Bar("training", args.epochs * len(images)) as bar, held_until_progress(bar) as progress:
 
         def after_epoch(epoch):
             bar.finish_epoch(epoch)

@@ -30,8 +30,11 @@ import numpy as np
 
 import mnist_data
 from cnn_jit import CNNJit
-from network import POOLED_SIZE, Parameters, epoch_order, initial_parameters
+from model_file import Parameters
+from network import epoch_order, initial_parameters
+from sizes import POOLED_SIZE
 
+ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 240  # seconds for one peer, its imports and its compilation included
 
 
@@ -313,9 +316,9 @@ def measure(name, job):
 def measure_apart(name, job):
     """`measure` in a process of its own: its dict, or {"problem": why there is none, in one line}."""
     module = PEERS[name][0].library
-    command = [sys.executable, str(Path(__file__).resolve()), name, json.dumps(job)]
+    command = [sys.executable, "-m", "benchmark.peers", name, json.dumps(job)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         return {"problem": f"took more than {TIMEOUT} seconds"}
     lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]

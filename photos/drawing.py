@@ -7,9 +7,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from errors import UserError
 from files import replacing
+from photos.opening import open_picture
 from photos.segment import find_digits
 
 DRAWN_SIDE = 1600  # pixels: pictures that are drawn for people are made no larger
+
 
 def shrink(picture, side=DRAWN_SIDE):
     """An RGB picture as a Pillow image with at most so many pixels on the longer side, and the scale."""
@@ -132,6 +134,7 @@ def save_image(image, path):
             image.save(file, "PNG")
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
 
 def failure_sheet(scores, folder):
     """The pictures that were not read exactly, annotated, with their crops; None when there is none."""

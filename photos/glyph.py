@@ -6,6 +6,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+
 @dataclass(eq=False)
 class Glyph:
     """Connected ink: mask (height, width) uint8 0/1, and where its top left corner lies in the working picture."""
@@ -52,7 +53,8 @@ class Glyph:
         """Length of its strokes in pixels, all together."""
         return self.area / self.stroke
 
-def _connected(ink, inside, smallest=8):
+
+def connected_parts(ink, inside, smallest=8):
     """The connected parts of a mask as glyphs: those wholly inside another mask, and the others."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink)
     outside = np.bincount(labels[inside == 0], minlength=count) > 0
@@ -64,6 +66,7 @@ def _connected(ink, inside, smallest=8):
         glyphs[int(outside[label])].append(Glyph(x, y, mask))
     return glyphs
 
+
 def weighted_median(values, weights):
     """The value below which half of the weight lies; 0 without values."""
     if len(values) == 0:
@@ -71,6 +74,7 @@ def weighted_median(values, weights):
     order = np.argsort(values)
     weight = np.cumsum(np.asarray(weights)[order])
     return float(np.asarray(values)[order][np.searchsorted(weight, weight[-1] / 2)])
+
 
 def stroke_width(mask):
     """Mean width in pixels of the strokes of a mask.
@@ -82,7 +86,7 @@ def stroke_width(mask):
     return max(4 * float(distance[padded > 0].mean()) - 1, 1.0)  # distances count from the first pixel outside
 
 
-def _is_frame(glyph, glyphs, share=0.15):
+def is_frame(glyph, glyphs, share=0.15):
     if glyph.area > 0.2 * glyph.width * glyph.height:
         return False
     return any(

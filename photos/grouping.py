@@ -5,16 +5,19 @@ import numpy as np
 
 from photos.glyph import Glyph, connected_parts, is_frame, weighted_median
 
+THICKEST_STROKE = 3  # times the width of most strokes; what is thicker is no stroke
+
+
 def find_glyphs(ink, sheet):
     """The connected parts of an ink mask that may be digits or parts of digits, and the typical height of a digit.
 
     What reaches the end of the sheet is desk, shadow or the sheet's own edge. What reaches the end of the picture may
     be a digit that was cut off: where it has the size of the others and does not run along the border, it counts.
     """
-    glyphs, _ = _connected(ink, cv2.erode(sheet, np.ones((5, 5), np.uint8)))
+    glyphs, _ = connected_parts(ink, cv2.erode(sheet, np.ones((5, 5), np.uint8)))
     at_border = [glyph for glyph in glyphs if _border_distance(glyph.x, glyph.y, glyph.right, glyph.bottom, ink) < 5]
     glyphs = [glyph for glyph in glyphs if glyph not in at_border]
-    glyphs = drop_slabs([glyph for glyph in glyphs if not _is_frame(glyph, glyphs)])
+    glyphs = drop_slabs([glyph for glyph in glyphs if not is_frame(glyph, glyphs)])
     height = typical_height(glyphs or at_border)
     for glyph in at_border:
         centre_distance = _border_distance(*glyph.centre, *glyph.centre, ink)
@@ -26,6 +29,7 @@ def find_glyphs(ink, sheet):
 def _border_distance(left, top, right, bottom, image):
     """How far a box is from the nearest border of an image, in pixels."""
     return min(left, top, image.shape[1] - right, image.shape[0] - bottom)
+
 
 def typical_height(glyphs):
     """Median height of the glyphs, each counted by its ink: specks are many, but weigh little. 0 without glyphs."""
@@ -39,6 +43,7 @@ def drop_slabs(glyphs):
     """
     width = weighted_median([glyph.stroke for glyph in glyphs], [glyph.length for glyph in glyphs])
     return [glyph for glyph in glyphs if glyph.stroke < THICKEST_STROKE * width]
+
 
 def join_strokes(glyphs, height):
     """Give loose strokes back to the digit they belong to.
@@ -141,6 +146,7 @@ def _runs(line):
 def _trim(glyph, mask):
     x, y, width, height = cv2.boundingRect(mask)
     return Glyph(glyph.x + x, glyph.y + y, mask[y : y + height, x : x + width])
+
 
 def sort_into_lines(glyphs):
     """Lists of glyphs, line by line from the top, each from left to right.

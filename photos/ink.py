@@ -4,6 +4,16 @@ import cv2
 import numpy as np
 
 from photos.glyph import connected_parts, stroke_width, weighted_median
+from photos.opening import WORKING_SIDE
+
+COARSE = 4  # the search for the ink's scale works on a picture this many times smaller
+BLACK_POINT = 40  # grey levels (of 255): below this much light, differences are noise and not ink
+EDGE = 5  # coarse pixels; so wide, with its blur, is the edge between two surfaces
+NEARBY = 31  # coarse pixels; within half of that, light on one surface does not fall below ...
+SHADOW = 0.5  # ... this share, not even into a shadow
+FAINTEST_INK = 0.04  # darkness; below, nothing is ink
+MAX_ENLARGEMENT = 8  # of a small picture: a few pixels make no digit, however large
+
 
 def scale_picture(picture):
     """(height, width, 3) uint8 -> grey (h, w) uint8 with WORKING_SIDE pixels on the longer side.
@@ -21,6 +31,7 @@ def coarse_picture(grey):
     """A working picture COARSE times smaller, but never without pixels."""
     size = [max(1, side // COARSE) for side in grey.shape[::-1]]
     return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
 
 def paper_level(grey, window):
     """The light of the paper at each pixel, as if there were no strokes on it; uint8, of a (h, w) uint8 picture.
@@ -64,7 +75,7 @@ def find_ink_scale(grey):
     ink = amounts[side, :-1] * at_rest[side]
     step = int(np.argmax(ink > 0.5 * ink.max())) if ink.any() else first
     strokes = _inner_ink(sides[side], windows[step]) > 0
-    parts = _connected(strokes.astype(np.uint8), np.ones_like(coarse), smallest=3)[0]
+    parts = connected_parts(strokes.astype(np.uint8), np.ones_like(coarse), smallest=3)[0]
     width = weighted_median([stroke_width(part.mask) for part in parts], [part.area for part in parts])
     window = min(max(12 * width, windows[0]), windows[step + 1])
     return side == 1, int(window * COARSE) | 1

@@ -1,6 +1,6 @@
 """Make the sample pictures: digits of MNIST's test set set down as ink on paper, with light, rules and noise.
 
-    python make_samples.py               writes samples/*.jpg, samples/*.png and samples/manifest.tsv
+    python -m photos.make_samples               writes samples/*.jpg, samples/*.png and samples/manifest.tsv
 
 Every picture has its own seed, so the same pictures come out each time. They are for testing the reader: no network
 has seen these digits while it was trained.
@@ -16,7 +16,7 @@ import numpy as np
 from errors import Parser, run
 from mnist_data import load
 
-FOLDER = Path(__file__).parent / "samples"
+FOLDER = Path(__file__).resolve().parent.parent / "samples"
 
 WHITE, CREAM, YELLOW, GREY = (236, 236, 238), (238, 230, 212), (240, 214, 92), (178, 180, 182)
 BLACK_INK, BLUE_INK, RED_INK, GRAPHITE, CHALK = (

@@ -6,6 +6,11 @@ import numpy as np
 from photos.glyph import stroke_width
 from sizes import IMAGE_SIZE
 
+DIGIT_SIDE = 20  # MNIST: the longest side of a digit inside its 28x28 image
+OVERSAMPLING = 4  # digits are straightened and thickened at this many times their final size
+STROKE_WIDTH = 2.6  # pixels in the 28x28 image; the median of MNIST is 2.7
+
+
 def normalise(ink):
     """Bring one digit into MNIST's form: (28, 28) uint8 from an (h, w) uint8 image, ink bright on dark.
 

@@ -2,11 +2,14 @@
 
 import warnings
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from errors import UserError
+
+WORKING_SIDE = 1600  # pixels on the longer side while the ink is looked for
+MAX_PIXELS = 200_000_000  # a larger picture is refused: it is more likely a trap than a photo
+
 
 def open_picture(path):
     """Read any picture that Pillow can: (height, width, 3) uint8 RGB, upright as the camera was held (EXIF).

@@ -1,6 +1,19 @@
-"""PROC."""
+"""Work on many images shared out over processes, one for a core."""
 
-def _in_processes(jobs, meanwhile):
+import contextlib
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import cv2
+import numba
+from tqdm import tqdm
+
+import interrupts
+
+CHUNK = 500  # images that a process takes at a time
+
+
+def in_processes(jobs, meanwhile):
     """The results of function(images, ...), for each of the jobs (function, images, ...), with a bar of images."""
     counts = [len(images) for _, images, *_ in jobs]
     cores = numba.get_num_threads()
@@ -14,8 +27,8 @@ def _in_processes(jobs, meanwhile):
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
         pool = ProcessPoolExecutor(processes, spawn, _start_process)
         stack.callback(pool.shutdown, cancel_futures=True)
-        stack.push(_hold_interrupts)
-        with _interrupts_afterwards():
+        stack.push(interrupts.ignore_after_one)
+        with interrupts.held_while_processes_start():
             futures = [pool.submit(*job) for job in jobs]  # starts the processes
         for future, count in zip(futures, counts, strict=True):
             future.add_done_callback(lambda done, count=count: done.cancelled() or bar.update(count))
@@ -31,34 +44,6 @@ def _call(job, count, bar):
     return result
 
 
-def _hold_interrupts(kind, *_):
-    """After one Ctrl-C, let the processes end undisturbed, within a second: another would leave them hanging."""
-    if kind is KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def _interrupts_afterwards():
-    """Hold Ctrl-C back: from this process until the end, and for good from those that it starts in here.
-
-    In the main thread only, as all that has to do with signals in Python.
-    """
-    pressed = []
-    handler = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    blocked = None
-    try:
-        if hasattr(signal, "pthread_sigmask"):  # Windows lacks it; elsewhere a process inherits what its parent blocks
-            resource_tracker.ensure_running()  # or the first process starts it, which unblocks
-            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        yield
-    finally:
-        if blocked is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        signal.signal(signal.SIGINT, handler)
-    if pressed:
-        signal.raise_signal(signal.SIGINT)
-
-
 def _start_process():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which sends nothing more
+    interrupts.ignore()  # Ctrl-C reaches the parent, which sends nothing more
     cv2.setNumThreads(1)  # there is a process for every core

@@ -11,6 +11,7 @@ from sizes import IMAGE_SIZE
 
 MOVES = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))  # where in a crop with a margin of one pixel a reading begins
 
+
 class Reading(NamedTuple):
     """What was read in one picture: the digits that were found, which each is, and how sure the network is (0..1)."""
 
@@ -25,6 +26,7 @@ class Reading(NamedTuple):
         for digit, value, confidence in zip(self.digits, self.values, self.confidences, strict=True):
             lines.setdefault(digit.line, []).append(str(value) if confidence >= min_confidence else "?")
         return ["".join(line) for _, line in sorted(lines.items())]
+
 
 def read_pictures(files, model):
     """Read pictures in one batch. Returns a list with a Reading, or the UserError, for each file."""

@@ -5,10 +5,13 @@ import numpy as np
 
 from photos.glyph import connected_parts, is_frame, weighted_median
 
+THICKEST_RULE = 16  # working pixels; thicker lines are strokes
+
+
 def remove_frames(ink):
     """An ink mask without the boxes drawn around digits: hollow, with ink along their own bounds and glyphs inside."""
-    glyphs, _ = _connected(ink, np.ones_like(ink))
-    for frame in (glyph for glyph in glyphs if _is_frame(glyph, glyphs, 0.0)):
+    glyphs, _ = connected_parts(ink, np.ones_like(ink))
+    for frame in (glyph for glyph in glyphs if is_frame(glyph, glyphs, 0.0)):
         hollow = frame.mask.copy()
         rows, columns = (round(0.1 * side) for side in hollow.shape)
         hollow[rows:-rows, columns:-columns] = 0
@@ -33,7 +36,7 @@ def _remove_horizontal_rules(ink):
     segments = [segment for segment in _level_segments(ink) if _is_solid(ink, segment)]
     if not segments:
         return ink
-    digits, _ = _connected(_erase(ink, segments), np.ones_like(ink))
+    digits, _ = connected_parts(_erase(ink, segments), np.ones_like(ink))
     digits = [glyph for glyph in digits if glyph.size > 0.03 * width]
     size = weighted_median([glyph.size for glyph in digits], [glyph.area for glyph in digits])
     rules = []

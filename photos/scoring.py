@@ -11,6 +11,7 @@ from photos.reading import Reading
 
 BINS = 10  # of confidence, in the calibration table
 
+
 class Score(NamedTuple):
     """How one labelled picture was read. pairs: (wanted, read) characters; None stands for missed, or for too many."""
 

@@ -18,33 +18,15 @@ The same steps run for every picture, each a function below, in this order:
     normalise         each digit as MNIST was made: 20 pixels on the longest side, centre of mass in the middle
 """
 
-import warnings
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
 
-from errors import UserError
+from photos.grouping import drop_stray_marks, find_glyphs, join_strokes, sort_into_lines, split_touching
+from photos.ink import darkness, find_ink_scale, find_sheet, ink_thresholds, keep_strong, scale_picture
+from photos.normalise import normalise
+from photos.rules import remove_frames, remove_rules
 
-WORKING_SIDE = 1600  # pixels on the longer side while the ink is looked for
-COARSE = 4  # the search for the ink's scale works on a picture this many times smaller
-BLACK_POINT = 40  # grey levels (of 255): below this much light, differences are noise and not ink
-THICKEST_RULE = 16  # working pixels; thicker lines are strokes
-THICKEST_STROKE = 3  # times the width of most strokes; what is thicker is no stroke
-EDGE = 5  # coarse pixels; so wide, with its blur, is the edge between two surfaces
-NEARBY = 31  # coarse pixels; within half of that, light on one surface does not fall below ...
-SHADOW = 0.5  # ... this share, not even into a shadow
-FAINTEST_INK = 0.04  # darkness; below, nothing is ink
-MAX_ENLARGEMENT = 8  # of a small picture: a few pixels make no digit, however large
-MAX_PIXELS = 200_000_000  # a larger picture is refused: it is more likely a trap than a photo
-
-IMAGE_SIZE = 28  # pixels, of a crop as of an image of MNIST
-DIGIT_SIDE = 20  # MNIST: the longest side of a digit inside its 28x28 image
-OVERSAMPLING = 4  # digits are straightened and thickened at this many times their final size
-STROKE_WIDTH = 2.6  # pixels in the 28x28 image; the median of MNIST is 2.7
 
 class Digit(NamedTuple):
     """One digit that was found: crop (28, 28) uint8, ink bright; box (x, y, width, height) in pixels of the upright
@@ -53,6 +35,7 @@ class Digit(NamedTuple):
     crop: np.ndarray
     box: tuple[int, int, int, int]
     line: int
+
 
 def find_digits(picture, size=None, stages=None):
     """Find the digits of a picture: a list of Digit in reading order, empty where there is none.

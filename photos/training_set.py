@@ -15,32 +15,22 @@ was trained on.
 import contextlib
 import hashlib
 import math
-import multiprocessing
-import signal
 import zipfile
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
-import numba
 import numpy as np
-from numba import float32, njit, prange
-from tqdm import tqdm
 
 from files import replacing
-from handwriting import draw_line, write_digit
 from mnist_data import DATA_DIR
-from segment import IMAGE_SIZE, normalise
+from photos.handwriting import draw_line, write_digit
+from photos.normalise import normalise
+from photos.processes import CHUNK, in_processes
+from sizes import IMAGE_SIZE
 
-MIDDLE = np.float32((IMAGE_SIZE - 1) / 2)
-PADDED = IMAGE_SIZE + 2  # an image with a margin of paper
-FAR = np.float32(PADDED - 1.001)  # the last place between two pixels
-CHUNK = 500  # images that a process normalises at a time
 KEPT = DATA_DIR / "normalised.npz"
+VARIANT_STREAM = 1  # keeps these random numbers apart from the others that are drawn from the same seed
 
-# What is drawn for an image in an epoch: uniformly from these ranges. All zeros leave the image as it is. Wider ranges
-# make this small network read photos worse: slightly when a quarter wider, clearly when three quarters wider.
 
 # -- once: the sets ---------------------------------------------------------------------------------------------------
 
@@ -55,7 +45,7 @@ def make_sets(train_images, train_labels, test_images, seed, meanwhile=None):
     indices = np.arange(len(train_images))
     train = [(_normal_and_variants, train_images[part], train_labels[part], part, seed) for part in _parts(indices)]
     test = [(normalise_images, part) for part in _parts(test_images)]
-    made = _in_processes(train + test, meanwhile)
+    made = in_processes(train + test, meanwhile)
     normal, variants, variant_labels = zip(*made[: len(train)], strict=True)
     labels = np.concatenate((train_labels, *variant_labels))
     return (np.concatenate(normal + variants), labels), np.concatenate(made[len(train) :])
@@ -68,7 +58,7 @@ def whole_sets(mnist, seed, meanwhile=None):
     has changed.
     """
     version = hashlib.sha256(str(seed).encode())
-    for name in ("augment.py", "handwriting.py", "segment.py"):
+    for name in ("training_set.py", "handwriting.py", "normalise.py", "glyph.py"):
         version.update((Path(__file__).parent / name).read_bytes())
     try:
         with np.load(KEPT, allow_pickle=False) as kept:
@@ -90,6 +80,7 @@ def _keep(**arrays):
 
 def _parts(array):
     return [array[first : first + CHUNK] for first in range(0, len(array), CHUNK)]
+
 
 def normalise_images(images):
     """(N, 28, 28) uint8 images, each through `segment.normalise`."""

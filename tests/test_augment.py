@@ -2,16 +2,16 @@
 
 import math
 
+import augment
 import numba
 import numpy as np
 import pytest
-
-import augment
 from augment import DRAWS, WARP_RANGES, draw_variants, draw_warps, make_sets, normalise_images, warp_images, whole_sets
+from segment import normalise
+
 from cnn_jit import CNNJit
 from errors import run
 from network import epoch_order, read_model
-from segment import normalise
 from training import cosine, train_script, training_parser
 
 

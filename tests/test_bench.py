@@ -5,14 +5,14 @@ import os
 import subprocess
 import sys
 
+import bench_report
 import numpy as np
+import peers
 import pytest
 from conftest import HAS_GPU, ROOT
 from PIL import Image
 
 import bench
-import bench_report
-import peers
 from errors import UserError
 from network import Epoch, Parameters, initial_parameters
 

@@ -1,13 +1,13 @@
 """Digits written from strokes: whole, in their image, each label its own, and the same for the same generator."""
 
 import cv2
+import handwriting
 import numpy as np
 import pytest
-
-import handwriting
 from handwriting import HEIGHT, WIDTH, write_digit
-from network import Network
 from segment import normalise
+
+from network import Network
 
 WRITERS = 60
 

@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 import reference
+from augment import draw_warps, warp_images
 from conftest import HAS_GPU
 from numba import cuda
 
 import gpu_launch
-from augment import draw_warps, warp_images
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU, PATHS, path_problem
 from cnn_jit import CNNJit

@@ -3,10 +3,9 @@
 import re
 import subprocess
 
+import bench_report
 import pytest
 from conftest import ROOT
-
-import bench_report
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAP = README.partition("\n## Files\n")[2].partition("\n## ")[0]

@@ -5,14 +5,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import segment
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
-
-import segment
-from errors import UserError
 from make_samples import BLACK_INK, BOARD, CHALK, CREAM, GRAPHITE, WHITE, Page
+from PIL import Image
 from segment import find_digits, normalise, open_picture, open_to_read
+
+from errors import UserError
 
 PHOTOS = Path(__file__).resolve().parent.parent / ".." / "shared" / "photos"
 
