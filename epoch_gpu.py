@@ -1,222 +1,271 @@
 """A whole epoch of training in ONE kernel launch, and reading any number of images in one.
 
-A launch costs more than the arithmetic of a small batch: a step of the layers (conv_gpu.py, pool_gpu.py and
-softmax_gpu.py) is ten launches, an epoch at batch 64 ten thousand. Here the blocks stay on the GPU for the whole
-epoch and meet at a barrier twice a step:
+A launch costs more than the arithmetic of a small batch. With the layers (conv_gpu.py, pool_gpu.py, softmax_gpu.py) a
+step is ten launches, an epoch at batch 64 ten thousand. Here the blocks stay on the GPU for the whole epoch (a
+"persistent kernel") and meet at a barrier twice in each step:
 
-    learn    a block takes an image of the batch: convolve, pool, logits, softmax, and back to the filters.
-             It leaves the image's activations and gradient at the logits, and its sum of the filters' gradients.
-    -------- barrier: now every image's share lies in memory --------
-    update   a block owns a slice of the dense weights, sums the batch's gradient for it and steps down; the filters'
-             numbers are shared out in the same way.
+    learn    A block takes an image of the batch: convolution, pooling, logits, softmax, and back to the filters.
+             It leaves in memory the image's activations, its gradient at the logits, and the filters' gradients.
+    -------- barrier: now everything that the images have left lies in memory --------
+    update   A block owns a slice of the dense weights. It sums the batch's gradient for them and steps down. The values
+             of the filters are owned in the same way.
     -------- barrier: now every weight is new --------
 
-Of the dense layer only activations travel between the blocks, 13*13*F numbers for each image, and ten gradients at the
-logits, never the gradient of its weights, which would be ten times as many numbers for each image. Nobody adds to a
-number that another block adds to, so no atomics: the same seed gives the same bits.
+Of the dense layer only activations and gradients at the logits pass between the blocks. The gradient of its weights
+would be ten times as much for each image. No two blocks ever add to the same number, so the kernel needs no atomic
+additions, and the same seed gives the same bits.
 
-What keeps it short:
-  - A thread belongs to two filters, so that each pixel it loads serves both, and keeps their numbers in registers;
-    pooling, ReLU and the thread's share of the ten logits follow in registers too. The two filters' weights lie side
-    by side, and come by one load (`load_pair`).
-  - The next image is on its way from memory while the present one is learned (`fetch`, `store`): images do not depend
-    on the weights, so even the first image of the next step can be.
-  - A block stores a step's first image, and warps it where training augments (augment.py), while it waits at the
-    barrier; a further one, right after the one before.
-  - Sums over a block go through shared memory in two wide steps (`sum_columns`) rather than one halving at a time.
-  - Loads that do not depend on each other are asked for together (`fetch_part`); what many threads need of them comes
-    once for all, through shared memory (`store_part`).
-  - The compiler is told which indices are never negative (`index`), or it checks each one; and no array of a thread is
-    indexed by a number that it does not know, or the array would lie in memory and not in registers.
-  - When a batch has more images than the GPU has multiprocessors, two smaller blocks on each fill each other's pauses.
-  - From the second epoch on, the launch is replayed from a recording (`Repeated`), which fetches what is new from the
-    host's memory by itself: 0.4 ms of Python less, a fifth of an epoch at batch 1,024.
+The file follows a step: an image arrives, forward, softmax, backward, what the block leaves for the others, the
+barrier, the dense weights, the filters. Then come the two kernels, which call these phases in order, and the host's
+side. epoch_plan.py decides which thread and block does what.
 
-A cooperative launch (all blocks at once on the GPU, or the barrier would wait forever) needs a driver that allows it:
-`epoch_problem` says whether this one does.
+What keeps it short, each under the name by which it can be looked up:
+  - Register tiling: a thread has two filters and keeps their numbers in registers, so each pixel that it loads serves
+    twice. Pooling, ReLU and the thread's part of the logits follow in registers.
+  - Prefetch and double buffering: the next image is on its way from memory while the present one is learned
+    (`fetch_image`), and shared memory has room for two. Images do not depend on the weights, so even the first image of
+    the next step can come, and can be distorted, while the block waits at the barrier.
+  - Vector loads: the weights of a thread's two filters lie side by side and come by one load (`load_pair`).
+  - Instruction-level parallelism: loads that do not depend on each other are started together (`fetch_chunk`), and a
+    long sum is taken in four parts (`sum_row`).
+  - Shared memory: what many threads need is loaded from memory once (`store_chunk`). Rows of odd length keep threads
+    out of each other's banks (no bank conflicts).
+  - No spills: an array of a thread is indexed only by numbers that the compiler knows. Otherwise it would lie in memory
+    and not in registers.
+  - Occupancy: when a batch has more images than the GPU has multiprocessors, two smaller blocks on each fill each
+    other's pauses.
+  - From the second epoch on the launch is replayed from a CUDA graph (`Repeated`), which also copies what is new from
+    the host's memory. On an H100 that saves 0.4 ms of Python, a fifth of an epoch at batch 1,024.
+
+The launch is cooperative: all blocks must be on the GPU at once, or the barrier would wait for ever. `epoch_problem`
+tells whether the driver and the GPU allow it.
 """
 
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import cuda, float32, float64, int32, int64, uint32, void
-from numba.core.types import UniTuple
-from numba.extending import intrinsic
+from numba import cuda, float32, float64, int32, int64, uint32
 
-import kernel_cache  # noqa: F401
-from distortion import NUM_COEFFICIENTS, NUM_DRAWS, PADDED, coefficient, distorted_pixel, draw, mix, sample
+import epoch_plan
+import kernel_cache  # noqa: F401 (where the compiled kernels are kept)
+from distortion import NUM_COEFFICIENTS, NUM_DRAWS, PADDED, coefficient, distorted_pixel, distortion_key, draw
+from epoch_plan import (
+    FILTER_VALUES,
+    MANY_IMAGES_A_BLOCK,
+    MAX_SHARED,
+    ONE_IMAGE_A_BLOCK,
+    PIXELS,
+    READING,
+    SIMULATOR,
+    WARP_SIZE,
+    WINDOWS,
+    WORDS,
+    make_plan,
+    max_registers,
+    memory_sizes,
+    shared_bytes,
+)
+from gpu_instructions import add_release, index, load_acquire, load_pair
 from gpu_launch import SIMULATED, Repeated, gpu_problem
 from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 
-PIXELS = IMAGE_SIZE * IMAGE_SIZE
-WORDS = PIXELS // 4  # of 32 bits, four pixels each: fewer loads
+MAX_FILTERS = 2 * SIMULATOR.threads if SIMULATED else epoch_plan.MAX_FILTERS
+MAX_FILTERS_READ = 2 * SIMULATOR.threads if SIMULATED else epoch_plan.MAX_FILTERS_READ
 ROW_WORDS = IMAGE_SIZE // 4
-PLACES = POOLED_SIZE * POOLED_SIZE
-SUMS = 10  # as many for the logits (one per class) as for a filter's gradient (nine taps and the bias)
-LANES = 32
-REGISTERS = 65536  # of a multiprocessor, from compute capability 5.0 on: a block must not need more
-SCHEDULERS = 4  # of a multiprocessor; each has a quarter of the registers and of the warps
-THREADS = 32 if SIMULATED else 384
-MANY_THREADS, MANY = 192, 2  # threads in a block and blocks on a multiprocessor, for larger batches
-READER_THREADS, READERS = 128, 4  # threads in a block that only reads, and how many such blocks a multiprocessor has
-SHAPES = (THREADS, 1), (MANY_THREADS, MANY)
-MAX_FILTERS = 2 * min(THREADS, MANY_THREADS, READER_THREADS, 96)  # a thread has two; indices stay below 2**31
-MAX_READ = 2 * (THREADS if SIMULATED else READER_THREADS)  # filters of a network that `Reader` can read with
-MAX_SHARED = 48 * 1024  # bytes, of a block
+TWO_IMAGES, TWO_LOGITS, TWO_FILTERS, PATCH = 2 * PIXELS, 2 * NUM_CLASSES, 2 * 9, 4 * 4  # sizes of arrays
+TWO_FILTERS_VALUES = 2 * FILTER_VALUES
 
 
-@cuda.jit(device=True)
-def index(i):
-    """i, which is not negative, said so that the compiler knows it.
-
-    An index below zero counts from the end, in Numba as in NumPy, and the check for it costs more than the access
-    itself: in this kernel it took four instructions in five. After the mask the compiler sees that it never applies.
-    """
-    return i & 0x7FFFFFFF
+def device(function):
+    """A function that kernels call. In the simulator a plain Python function will do, and is called faster."""
+    return function if SIMULATED else cuda.jit(device=True)(function)
 
 
-@intrinsic
-def add_release(typing_context, array):
-    """array[0] += 1 in memory, atomically, after everything that was written before it; a PTX instruction."""
-
-    def generate(context, builder, signature, arguments):
-        address = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        function = ir.FunctionType(ir.VoidType(), [address.type])
-        add = ir.InlineAsm(function, "red.release.gpu.add.s32 [$0], 1;", "l,~{memory}", side_effect=True)
-        builder.call(add, [address])
-        return context.get_dummy_value()
-
-    return void(array), generate
+owned_weight = device(epoch_plan.owned_weight)
+owned_filter_value = device(epoch_plan.owned_filter_value)
 
 
-@intrinsic
-def load_acquire(typing_context, array):
-    """array[0], read from memory (no cache, no register) before anything that is read after it; a PTX instruction."""
+class Shared(NamedTuple):
+    """The shared memory of a block that learns. All float32 and flat."""
 
-    def generate(context, builder, signature, arguments):
-        address = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        function = ir.FunctionType(ir.IntType(32), [address.type])
-        load = ir.InlineAsm(function, "ld.acquire.gpu.b32 $0, [$1];", "=r,l,~{memory}", side_effect=True)
-        return builder.call(load, [address])
-
-    return int32(array), generate
-
-
-if SIMULATED:
-
-    def load_pair(array, i):
-        """(array[i], array[i + 1])"""
-        return array[i], array[i + 1]
-
-else:
-
-    @intrinsic
-    def load_pair(typing_context, array, i):
-        """(array[i], array[i + 1]) of a float32 array by one load of eight bytes; i must be even."""
-
-        def generate(context, builder, signature, arguments):
-            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-            address = builder.gep(data, [arguments[1]])
-            pair = builder.load(builder.bitcast(address, ir.VectorType(ir.FloatType(), 2).as_pointer()))
-            pair.align = 8
-            numbers = [builder.extract_element(pair, ir.Constant(ir.IntType(32), n)) for n in range(2)]
-            return context.make_tuple(builder, signature.return_type, numbers)
-
-        return UniTuple(float32, 2)(array, i), generate
-
-    load_pair._set_uuid("epoch_gpu.load_pair")
-
-# Numba finds a kernel in its cache on the disk by what the kernel's function holds on to. To functions for the CPU, and
-# to intrinsics, it gives another name in every process, and would never find a kernel that calls one: so they get a
-# lasting name. (A private function of Numba; a test tells when it no longer does this.)
-for function in (mix, draw, coefficient, distorted_pixel, sample):
-    function._set_uuid(f"augment.{function.__name__}")
+    images: object  # two of them: one is learned, and the next one arrives
+    padded: object  # an image with its margin, before it is distorted
+    draws: object  # of that image's distortion
+    coefficients: object
+    scratch: object  # (rows, columns), as each user needs it
+    partial_sums: object  # (rows, WARP_SIZE + 1) or as the user needs it
+    logits: object  # (10,)
+    exponentials: object  # (10,)
 
 
-@cuda.jit(device=True)
-def arrive(arrived):
-    """Say that this block is here: what it wrote before is visible to whoever sees that ("release")."""
-    cuda.syncthreads()
-    if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
-        add_release(arrived)
+class Own(NamedTuple):
+    """The registers of a thread, in both kernels."""
+
+    words: object  # of the image that arrives
+    taps: object  # 2 x 9, its two filters
+    biases: object  # 2, theirs
+    weights: object  # dense weights of its windows, class by class, of both filters side by side
+    patch: object  # 4 x 4 pixels, all that a filter sees at the four places of a pooling window
+    sums: object  # 10 for each image: its part of the logits, then the gradient at them
 
 
-@cuda.jit(device=True)
-def wait(arrived, arrivals):
-    """Wait until there were so many arrivals, and see what those blocks wrote before them ("acquire").
+class Learning(NamedTuple):
+    """More registers of a thread that learns."""
 
-    Together, `arrive` and `wait` are the barrier of the whole grid; in between a block may do what needs no other.
-    """
-    if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
-        while int32(load_acquire(arrived) - arrivals) < 0:  # also after both have overflowed
-            pass
-    cuda.syncthreads()
-
-
-@cuda.jit(device=True)
-def sum_row(parts, first, stride, terms):
-    """parts[first] + parts[first + stride] ..., in four strands, since each addition has to wait for the one before."""
-    a = b = c = d = float32(0)
-    for i in range(0, terms - 3, 4):
-        a += parts[first + i * stride]
-        b += parts[first + (i + 1) * stride]
-        c += parts[first + (i + 2) * stride]
-        d += parts[first + (i + 3) * stride]
-    for i in range(terms // 4 * 4, terms):
-        a += parts[first + i * stride]
-    return (a + b) + (c + d)
+    pooled: object  # of each of its windows, both filters'
+    winners: object  # where in the image the pooled number comes from, as an offset from the window's corner
+    tap_sums: object  # 2 x 10: the gradient of its two filters, over the block's images of this step
+    dense: object  # the dense weights and biases that only this thread changes
+    filter_values: object  # the values of the filters that only this thread changes
+    chunk: object  # what arrives of a chunk of the batch
+    gathered: object  # what arrives of the filters' gradients from all blocks
 
 
-@cuda.jit(device=True)
-def largest_of(logits, first):
-    """The largest of logits[first : first + 10]."""
-    largest = logits[first]
-    for c in range(1, NUM_CLASSES):
-        largest = max(largest, logits[first + c])
-    return largest
+# -- the image arrives ------------------------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True)
-def scaled(ink):
-    """A pixel, 0..255, as the network takes it."""
-    return ink * float32(1 / 255) - float32(0.5)
+@device
+def fetch_image(plan, images, n, words):
+    """Begin to bring image n, (all, 196) words of four pixels: this thread's words to registers (prefetch)."""
+    for i in range(plan.words_per_thread):
+        words[i] = images[index(n), index(min(cuda.threadIdx.x + i * plan.threads, WORDS - 1))]
 
 
-@cuda.jit(device=True)
+@device
 def pixel_of(word, b):
     """Pixel b, 0..3, of a word, 0..255 as float32: little-endian, as every GPU and its host are."""
     return float32((word >> uint32(8 * b)) & uint32(255))
 
 
-@cuda.jit(device=True)
-def corner_of(place):
-    """Where in a flat image the 2x2 window of a place, and so its 4x4 pixels, begin."""
-    return place // POOLED_SIZE * 2 * IMAGE_SIZE + place % POOLED_SIZE * 2
+@device
+def scaled(ink):
+    """A pixel, 0..255, as the network takes it."""
+    return ink * float32(1 / 255) - float32(0.5)
 
 
-@cuda.jit(device=True)
+@device
+def store_as_it_is(plan, words, images, start):
+    """The words that `fetch_image` has brought, scaled, to images[start : start + 784] in shared memory."""
+    for i in range(plan.words_per_thread):
+        word = index(cuda.threadIdx.x) + i * plan.threads
+        if word < WORDS:
+            for b in range(4):
+                images[start + 4 * word + b] = scaled(pixel_of(words[i], b))
+
+
+@device
+def clear_padded(plan, padded):
+    """Make the margin of the padded image paper, once for all images. A barrier must follow before it is used."""
+    for i in range(index(cuda.threadIdx.x), PADDED * PADDED, plan.threads):
+        padded[index(i)] = float32(0)
+
+
+@device
+def store_distorted(plan, words, key, n, shared, start):
+    """As `store_as_it_is`, but distorted as the key of the epoch says for image n of the set."""
+    thread = index(cuda.threadIdx.x)
+    for i in range(plan.words_per_thread):
+        word = thread + i * plan.threads
+        if word < WORDS:
+            corner = (word // ROW_WORDS + 1) * PADDED + word % ROW_WORDS * 4 + 1
+            for b in range(4):
+                shared.padded[corner + b] = pixel_of(words[i], b)
+    for i in range(thread, NUM_DRAWS, plan.threads):
+        shared.draws[index(i)] = draw(key, n, index(i))
+    cuda.syncthreads()
+    for i in range(thread, NUM_COEFFICIENTS, plan.threads):
+        shared.coefficients[index(i)] = coefficient(shared.draws, index(i))
+    cuda.syncthreads()
+    for i in range(-(-PIXELS // plan.threads)):
+        pixel = thread + i * plan.threads
+        if pixel < PIXELS:
+            ink = distorted_pixel(shared.padded, shared.coefficients, pixel // IMAGE_SIZE, pixel % IMAGE_SIZE)
+            shared.images[start + pixel] = scaled(ink)
+
+
+@device
+def store_image(plan, words, key, n, shared, start):
+    """The image that `fetch_image` has brought, to shared.images[start:]; distorted if the plan says so."""
+    if plan.distort:
+        store_distorted(plan, words, key, n, shared, start)
+    else:
+        store_as_it_is(plan, words, shared.images, start)
+
+
+# -- forward ----------------------------------------------------------------------------------------------------------
+
+
+@device
+def pair_and_group(plan):
+    """The first filter of this thread's pair, and its group, which decides its windows. Groups past the last idle."""
+    thread = index(cuda.threadIdx.x)
+    return thread % plan.filter_pairs * 2, thread // plan.filter_pairs
+
+
+@device
+def load_two(plan, array, i, j):
+    """(array[i], array[j]) where j is i + 1 or, for a pair with only one filter, i."""
+    if plan.even:
+        return load_pair(array, i)
+    return array[i], array[j]
+
+
+@device
+def fetch_weights(plan, weights, window, f, own_weights, first):
+    """Begin to bring the ten dense weights of filters f and f + 1 at a window, two by two, to own_weights[first:]."""
+    k, other = index(window * plan.num_filters + f), index(min(f + 1, plan.num_filters - 1) - f)
+    for c in range(NUM_CLASSES):
+        i = k + c * plan.num_inputs
+        own_weights[first + 2 * c], own_weights[first + 2 * c + 1] = load_two(plan, weights, i, i + other)
+
+
+@device
+def fetch_parameters(plan, filters, filter_biases, weights, own):
+    """Begin to bring the thread's two filters, their biases and, if it keeps them, its dense weights to registers."""
+    f, group = pair_and_group(plan)
+    other_f = min(f + 1, plan.num_filters - 1)
+    if plan.even:
+        for t in range(0, 18, 2):
+            own.taps[t], own.taps[t + 1] = load_pair(filters, 9 * f + t)
+    else:
+        for t in range(9):
+            own.taps[t], own.taps[9 + t] = filters[9 * f + t], filters[9 * other_f + t]
+    own.biases[0], own.biases[1] = filter_biases[f], filter_biases[other_f]
+    if plan.keep_weights:
+        for i in range(plan.windows_per_thread):
+            window = min(group + i * plan.groups, WINDOWS - 1)
+            fetch_weights(plan, weights, window, f, own.weights, i * 2 * NUM_CLASSES)
+
+
+@device
+def corner_of(window):
+    """Where in a flat image a 2x2 window of the pooling begins, and with it the 4x4 pixels that filters see there."""
+    return window // POOLED_SIZE * 2 * IMAGE_SIZE + window % POOLED_SIZE * 2
+
+
+@device
 def load_patch(image, corner, patch):
-    """The 4x4 pixels that a filter sees from a 2x2 window of places, to registers."""
+    """The 4x4 pixels from this corner on, to registers."""
     for a in range(4):
         for b in range(4):
             patch[4 * a + b] = image[corner + a * IMAGE_SIZE + b]
 
 
-@cuda.jit(device=True)
-def convolve(patch, corner, taps, first):
-    """The filter taps[first : first + 9] at one corner, 0, 1, 4 or 5, of a 4x4 patch."""
+@device
+def convolve(patch, place, taps, first):
+    """The filter taps[first : first + 9] at place 0, 1, 4 or 5 of a 4x4 patch, the four corners of a pooling window."""
     total = float32(0)
     for a in range(3):
         for b in range(3):
-            total += patch[corner + 4 * a + b] * taps[first + 3 * a + b]
+            total += patch[place + 4 * a + b] * taps[first + 3 * a + b]
     return total
 
 
-@cuda.jit(device=True)
+@device
 def convolve_and_pool(patch, taps, first):
-    """A filter over a 2x2 window of places: (its largest number, where in the image the first largest stands)."""
+    """A filter over a pooling window: (its largest number, where in the image the first largest stands)."""
     largest, winner = convolve(patch, 0, taps, first), 0
     right, below, across = (
         convolve(patch, 1, taps, first),
@@ -232,628 +281,626 @@ def convolve_and_pool(patch, taps, first):
     return largest, winner
 
 
-@cuda.jit(device=True)
-def add_taps(image, corner, gradient, tap_sums, first):
-    """The gradient at one place of a filter, to tap_sums[first : first + 10] for its nine taps and its bias."""
+@device
+def activate(plan, own, f):
+    """The patch under filters f and f + 1, pooled, with ReLU: (both numbers, where both winners stand)."""
+    largest, winner = convolve_and_pool(own.patch, own.taps, 0)
+    other_largest, other_winner = convolve_and_pool(own.patch, own.taps, 9)
+    if plan.relu:
+        largest = max(largest + own.biases[0], float32(0))
+        other_largest = max(other_largest + own.biases[1], float32(0))
+    if f + 1 == plan.num_filters:  # the last pair of an odd number of filters has only one
+        other_largest = float32(0)
+    return largest, other_largest, winner, other_winner
+
+
+@device
+def forward(plan, images, start, weights, own, learning):
+    """Convolution, ReLU and pooling of the image at images[start:], and this thread's part of the ten logits."""
+    f, group = pair_and_group(plan)
+    for c in range(NUM_CLASSES):
+        own.sums[c] = float32(0)
+    for i in range(plan.windows_per_thread):
+        window = group + i * plan.groups
+        if group < plan.groups and window < WINDOWS:
+            first = i * 2 * NUM_CLASSES if plan.keep_weights else 0
+            if not plan.keep_weights:
+                fetch_weights(plan, weights, window, f, own.weights, 0)
+            load_patch(images, index(start + corner_of(window)), own.patch)
+            largest, other_largest, winner, other_winner = activate(plan, own, f)
+            learning.winners[2 * i], learning.winners[2 * i + 1] = winner, other_winner
+            learning.pooled[2 * i], learning.pooled[2 * i + 1] = largest, other_largest
+            for c in range(NUM_CLASSES):
+                own.sums[c] += largest * own.weights[first + 2 * c]
+                own.sums[c] += other_largest * own.weights[first + 2 * c + 1]
+
+
+@device
+def forward_two(plan, images, weights, own):
+    """As `forward`, of two images at once, and nothing is kept: own.sums gets ten parts of logits of each."""
+    f, group = pair_and_group(plan)
+    for c in range(2 * NUM_CLASSES):
+        own.sums[c] = float32(0)
+    for i in range(plan.windows_per_thread):
+        window = min(group + i * plan.groups, WINDOWS - 1)
+        if not plan.keep_weights:
+            fetch_weights(plan, weights, window, f, own.weights, 0)
+        for image in range(2):
+            load_patch(images, image * PIXELS + corner_of(window), own.patch)
+            largest, other_largest, _, _ = activate(plan, own, f)
+            if group >= plan.groups or group + i * plan.groups >= WINDOWS:
+                largest = other_largest = float32(0)
+            for c in range(NUM_CLASSES):
+                first = 2 * c + (i * 2 * NUM_CLASSES if plan.keep_weights else 0)
+                own.sums[image * NUM_CLASSES + c] += largest * own.weights[first]
+                own.sums[image * NUM_CLASSES + c] += other_largest * own.weights[first + 1]
+
+
+# -- sums over a block ------------------------------------------------------------------------------------------------
+
+
+@device
+def sum_row(row, first, stride, terms):
+    """row[first] + row[first + stride] + ..., so many terms, in four sums side by side.
+
+    An addition must wait for the one before it; four sums wait for each other only at the end.
+    """
+    a = b = c = d = float32(0)
+    for i in range(0, terms - 3, 4):
+        a += row[first + i * stride]
+        b += row[first + (i + 1) * stride]
+        c += row[first + (i + 2) * stride]
+        d += row[first + (i + 3) * stride]
+    for i in range(terms // 4 * 4, terms):
+        a += row[first + i * stride]
+    return (a + b) + (c + d)
+
+
+@device
+def sum_over_threads(plan, sums, count, columns, terms, scratch, partial_sums):
+    """`count` sums of each thread -> partial_sums (count, columns + 1): of the threads with equal (thread % columns).
+
+    Only columns * terms threads count. A row has one number more than it needs: so the numbers of one column lie in
+    different banks of shared memory, and threads that read a column do not wait for each other (no bank conflict).
+    """
+    thread = index(cuda.threadIdx.x)
+    for s in range(count):
+        scratch[s * plan.threads + thread] = sums[s]
+    cuda.syncthreads()
+    for i in range(0, count * columns, plan.threads):
+        row, column = (thread + i) // columns, (thread + i) % columns
+        if row < count:
+            partial_sums[row * (columns + 1) + column] = sum_row(scratch, row * plan.threads + column, columns, terms)
+    cuda.syncthreads()
+
+
+# -- softmax ----------------------------------------------------------------------------------------------------------
+
+
+@device
+def largest_of(logits, first):
+    """The largest of logits[first : first + 10]."""
+    largest = logits[first]
+    for c in range(1, NUM_CLASSES):
+        largest = max(largest, logits[first + c])
+    return largest
+
+
+@device
+def softmax(shared, bias, has_class, own_class, probabilities):
+    """From the block's partial sums to the ten probabilities, in every thread's registers.
+
+    Ten threads (has_class) compute one logit and one exponential each, from `bias`, their class's; an exponential is
+    slow, and ten for each thread of the block would be slower. Returns (largest logit, sum of the exponentials).
+    """
+    if has_class:
+        logit = bias + sum_row(shared.partial_sums, index(own_class) * (WARP_SIZE + 1), 1, WARP_SIZE)
+        shared.logits[index(own_class)] = logit
+    cuda.syncthreads()
+    largest = largest_of(shared.logits, 0)
+    if has_class:
+        shared.exponentials[index(own_class)] = math.exp(shared.logits[index(own_class)] - largest)
+    cuda.syncthreads()
+    total = sum_row(shared.exponentials, 0, 1, NUM_CLASSES)
+    scaling = float32(1) / total
+    for c in range(NUM_CLASSES):
+        probabilities[c] = shared.exponentials[c] * scaling
+    return largest, total
+
+
+@device
+def is_first_largest(logits, label):
+    """1 when the label's logit is the first of the largest ones, which makes it the answer; otherwise 0."""
+    right = int32(1)
+    for c in range(NUM_CLASSES):
+        if logits[c] > logits[label] or (c < label and logits[c] == logits[label]):
+            right = int32(0)
+    return right
+
+
+# -- backward ---------------------------------------------------------------------------------------------------------
+
+
+@device
+def add_taps(images, corner, gradient, tap_sums, first):
+    """The gradient at one place of a filter, to tap_sums[first : first + 10] for its nine weights and its bias."""
     for a in range(3):
         for b in range(3):
-            tap_sums[first + 3 * a + b] += gradient * image[corner + a * IMAGE_SIZE + b]
+            tap_sums[first + 3 * a + b] += gradient * images[corner + a * IMAGE_SIZE + b]
     tap_sums[first + 9] += gradient
 
 
-@functools.cache
-def kernels(num_filters, relu, threads, blocks, together=1, batch_size=64, augment=False):
-    """(learn_epoch, read_images), compiled for these constants: loops with known bounds are unrolled.
+@device
+def backward(plan, images, start, weights, own, learning):
+    """From the gradient at the logits (own.sums) of one image to its part of this thread's two filters' gradients.
 
-    threads, blocks: the shape of the launch, (blocks,) of (threads,); together: blocks that share a multiprocessor;
-    batch_size: of the epochs that learn_epoch runs; augment: whether it warps every image (augment.py).
+    Pooling passes the gradient only to the winner of each window.
     """
-    depth = PLACES * num_filters  # K, inputs of the dense layer
-    pairs = -(-num_filters // 2)  # a thread has two filters, 2p and 2p + 1: each pixel it loads serves both
-    even = num_filters % 2 == 0  # or the last pair has one filter only
-    groups = threads // pairs  # threads that share out the places of each pair of filters
-    rounds = -(-PLACES // groups)
-    words_each = -(-WORDS // threads)
-    # Lanes that share out the columns of a filter, so that its first sums are `filter_terms` long: see sum_columns.
-    shares = filter_shares(num_filters, threads)
-    filter_lanes, filter_terms = shares * pairs, groups // shares
-    inputs, tile, splits, rows = update_plan(num_filters, threads, blocks, batch_size)
-    parts_of_batch, tiles, owned = -(-batch_size // rows), -(-inputs // tile), tile * NUM_CLASSES
-    owned_each = -(-owned // threads)
-    act_rows, grad_rows = threads // tile, threads // NUM_CLASSES  # images whose numbers a load of each thread brings
-    act_steps, grad_steps = -(-rows // act_rows), -(-rows // grad_rows)
-    stride, sums_stride = staged_stride(threads, tile, rows), tile * (splits + 1)
-    numbers = SUMS * num_filters  # of the filters: tap by tap, each for all filters, and last the biases
-    numbers_each = -(-numbers // blocks)  # that a block owns
-    own_numbers_each = -(-numbers_each // threads)
-    share_rounds, share_steps = -(-numbers_each * LANES // threads), -(-blocks // LANES)
-    last_warp = threads - LANES  # it has the least to convolve, and does what one warp can do for the block
-
-    # Sizes of arrays, which must be plain names.
-    both_images, both_logits, padded_size = 2 * PIXELS, 2 * NUM_CLASSES, PADDED * PADDED if augment else 1
-    both_taps, both_sums, both_columns, both_rounds = 2 * 9, 2 * SUMS, 2 * NUM_CLASSES, 2 * rounds
-    # With few filters a thread has registers enough for all of its weights: loaded once a step, used both ways.
-    keep = rounds <= 3 and together == 1
-    columns_size = both_columns * (rounds if keep else 1)
-    scratch_size = scratch_floats(threads)
-    parts_size = parts_floats(num_filters, threads, blocks)
-    staged_size, own_size, share_size = act_steps + grad_steps, tiles * owned_each, share_rounds * share_steps
-
-    @cuda.jit(device=True)
-    def fetch(images, image, words):
-        """Begin to bring an image, four pixels a word: this thread's share of it to registers."""
-        for i in range(words_each):
-            words[i] = images[index(image), index(min(cuda.threadIdx.x + i * threads, WORDS - 1))]
-
-    @cuda.jit(device=True)
-    def store(words, image, first):
-        """What `fetch` brought, scaled to x/255 - 0.5, into shared memory: image[first : first + 784]."""
-        for i in range(words_each):
-            word = index(cuda.threadIdx.x) + i * threads
-            if word < WORDS:
-                for b in range(4):
-                    image[first + 4 * word + b] = scaled(pixel_of(words[i], b))
-
-    @cuda.jit(device=True)
-    def store_warped(words, key, number, padded, draws, warp, image, first):
-        """As `store`, but under the warp that image `number` of the set has in this epoch."""
-        thread = index(cuda.threadIdx.x)
-        for i in range(words_each):
-            word = thread + i * threads
-            if word < WORDS:
-                corner = (word // ROW_WORDS + 1) * PADDED + word % ROW_WORDS * 4 + 1
-                for b in range(4):
-                    padded[corner + b] = pixel_of(words[i], b)
-        for i in range(thread, NUM_DRAWS, threads):
-            draws[index(i)] = draw(key, number, index(i))
-        cuda.syncthreads()
-        for i in range(thread, NUM_COEFFICIENTS, threads):
-            warp[index(i)] = coefficient(draws, index(i))
-        cuda.syncthreads()
-        for i in range(-(-PIXELS // threads)):
-            pixel = thread + i * threads
-            if pixel < PIXELS:
-                ink = distorted_pixel(padded, warp, pixel // IMAGE_SIZE, pixel % IMAGE_SIZE)
-                image[first + pixel] = scaled(ink)
-
-    @cuda.jit(device=True)
-    def store_coming(words, key, number, padded, draws, warp, image, first):
-        """As `store`, or `store_warped` where training augments."""
-        if augment:
-            store_warped(words, key, number, padded, draws, warp, image, first)
-        else:
-            store(words, image, first)
-
-    @cuda.jit(device=True)
-    def load_two(array, i, j):
-        """(array[i], array[j]) where j is i + 1, or, for a pair with one filter only, i."""
-        if even:
-            return load_pair(array, i)
-        return array[i], array[j]
-
-    @cuda.jit(device=True)
-    def fetch_columns(weights, place, f, columns, first):
-        """Begin to bring the ten weights of filters f and f + 1 at a place, two by two, to columns[first:]."""
-        k, other = index(place * num_filters + f), index(min(f + 1, num_filters - 1) - f)
-        for c in range(NUM_CLASSES):
-            row = k + c * depth
-            columns[first + 2 * c], columns[first + 2 * c + 1] = load_two(weights, row, row + other)
-
-    @cuda.jit(device=True)
-    def fetch_parameters(filters, filter_biases, weights, taps, own_biases, columns):
-        """Begin to bring the thread's two filters and biases, and its weights if it keeps them, to registers."""
-        thread = index(cuda.threadIdx.x)
-        f = thread % pairs * 2
-        other_f = min(f + 1, num_filters - 1)
-        if even:
-            for t in range(0, both_taps, 2):
-                taps[t], taps[t + 1] = load_pair(filters, 9 * f + t)
-        else:
-            for t in range(9):
-                taps[t], taps[9 + t] = filters[9 * f + t], filters[9 * other_f + t]
-        own_biases[0], own_biases[1] = filter_biases[f], filter_biases[other_f]
-        if keep:
-            for i in range(rounds):
-                fetch_columns(weights, min(thread // pairs + i * groups, PLACES - 1), f, columns, i * both_columns)
-
-    @cuda.jit(device=True)
-    def sum_columns(sums, rows, scratch, parts, lanes, terms):
-        """`rows` sums of each thread -> parts (rows, lanes + 1): added over the columns with the same (column % lanes).
-
-        A thread's sums are a column of scratch (rows, threads), of which lanes * terms count. A row of parts is one
-        longer than it need be, so that a column of it meets all the banks of shared memory.
-        """
-        thread = index(cuda.threadIdx.x)
-        for s in range(rows):
-            scratch[s * threads + thread] = sums[s]
-        cuda.syncthreads()
-        for i in range(0, rows * lanes, threads):
-            row, lane = (thread + i) // lanes, (thread + i) % lanes
-            if row < rows:
-                parts[row * (lanes + 1) + lane] = sum_row(scratch, row * threads + lane, lanes, terms)
-        cuda.syncthreads()
-
-    @cuda.jit(device=True)
-    def activate(patch, taps, filter_biases, f):
-        """A window under filters f and f + 1, pooled, with ReLU: (both numbers, where both winners stand)."""
-        largest, winner = convolve_and_pool(patch, taps, 0)
-        other_largest, other_winner = convolve_and_pool(patch, taps, 9)
-        if relu:
-            largest = max(largest + filter_biases[0], float32(0))
-            other_largest = max(other_largest + filter_biases[1], float32(0))
-        if f + 1 == num_filters:  # of an odd number of filters, the last has no other
-            other_largest = float32(0)
-        return largest, other_largest, winner, other_winner
-
-    @cuda.jit(device=True)
-    def forward(images, at, taps, filter_biases, weights, pooled, winners, columns, patch, sums):
-        """Convolution, pooling and ReLU of the image at images[at:], and what this thread adds to the ten logits."""
-        thread = index(cuda.threadIdx.x)
-        f, group = thread % pairs * 2, thread // pairs
-        for c in range(NUM_CLASSES):
-            sums[c] = float32(0)
-        for i in range(rounds):
-            place = group + i * groups
-            if group < groups and place < PLACES:
-                first = i * both_columns if keep else 0
-                if not keep:
-                    fetch_columns(weights, place, f, columns, 0)
-                corner = index(at + corner_of(place))
-                load_patch(images, corner, patch)
-                largest, other_largest, winners[2 * i], winners[2 * i + 1] = activate(patch, taps, filter_biases, f)
-                pooled[2 * i], pooled[2 * i + 1] = largest, other_largest
-                for c in range(NUM_CLASSES):
-                    sums[c] += largest * columns[first + 2 * c]
-                    sums[c] += other_largest * columns[first + 2 * c + 1]
-
-    @cuda.jit(device=True)
-    def read_two(both, taps, filter_biases, weights, columns, patch, sums):
-        """What this thread adds to the ten logits of one image and, from sums[10] on, of another. Nothing is kept."""
-        thread = index(cuda.threadIdx.x)
-        f, group = thread % pairs * 2, thread // pairs
-        for c in range(both_sums):
-            sums[c] = float32(0)
-        for i in range(rounds):
-            place = min(group + i * groups, PLACES - 1)
-            if not keep:
-                fetch_columns(weights, place, f, columns, 0)
-            for image in range(2):
-                load_patch(both, image * PIXELS + corner_of(place), patch)
-                largest, other_largest, _, _ = activate(patch, taps, filter_biases, f)
-                if group >= groups or group + i * groups >= PLACES:
-                    largest = other_largest = float32(0)
-                for c in range(NUM_CLASSES):
-                    column = 2 * c + (i * both_columns if keep else 0)
-                    sums[image * NUM_CLASSES + c] += largest * columns[column]
-                    sums[image * NUM_CLASSES + c] += other_largest * columns[column + 1]
-
-    @cuda.jit(device=True)
-    def leave_activations(pooled, n, activations):
-        """What this thread has pooled of image n of the batch, to memory."""
-        thread = index(cuda.threadIdx.x)
-        f, group = thread % pairs * 2, thread // pairs
-        for i in range(rounds):
-            place = group + i * groups
-            if group < groups and place < PLACES:
-                k = index(n * depth + place * num_filters + f)
-                activations[k] = pooled[2 * i]
-                if f + 1 < num_filters:
-                    activations[k + 1] = pooled[2 * i + 1]
-
-    @cuda.jit(device=True)
-    def softmax(parts, bias, answers, answer, logits, exponentials, sums):
-        """From `sum_columns` to the ten probabilities in sums, of every thread; returns (largest logit, their sum).
-
-        Ten threads take a logit each: that one exponential is dear, ten for each of the block's threads were dearer.
-        """
-        if answers:
-            logits[index(answer)] = bias + sum_row(parts, index(answer) * (LANES + 1), 1, LANES)
-        cuda.syncthreads()
-        largest = largest_of(logits, 0)
-        if answers:
-            exponentials[index(answer)] = math.exp(logits[index(answer)] - largest)
-        cuda.syncthreads()
-        total = sum_row(exponentials, 0, 1, NUM_CLASSES)
-        scaling = float32(1) / total
-        for c in range(NUM_CLASSES):
-            sums[c] = exponentials[c] * scaling
-        return largest, total
-
-    @cuda.jit(device=True)
-    def read_right(logits, label):
-        """1 when the label's logit is the first of the largest, else 0."""
-        right = int32(1)
-        for c in range(NUM_CLASSES):
-            if logits[c] > logits[label] or (c < label and logits[c] == logits[label]):
-                right = int32(0)
-        return right
-
-    @cuda.jit(device=True)
-    def backward(images, at, weights, pooled, winners, columns, sums, tap_sums):
-        """From the gradient at the logits of one image to its part of this thread's two filters' gradients."""
-        thread = index(cuda.threadIdx.x)
-        f, group = thread % pairs * 2, thread // pairs
-        for i in range(rounds):
-            place = group + i * groups
-            if group < groups and place < PLACES:
-                first = i * both_columns if keep else 0
-                if not keep:
-                    fetch_columns(weights, place, f, columns, 0)
-                gradient = other_gradient = float32(0)
-                for c in range(NUM_CLASSES):
-                    gradient += sums[c] * columns[first + 2 * c]
-                    other_gradient += sums[c] * columns[first + 2 * c + 1]
-                if relu and pooled[2 * i] <= float32(0):
-                    gradient = float32(0)
-                if relu and pooled[2 * i + 1] <= float32(0):
-                    other_gradient = float32(0)
-                corner = index(at + corner_of(place))
-                add_taps(images, index(corner + winners[2 * i]), gradient, tap_sums, 0)
-                add_taps(images, index(corner + winners[2 * i + 1]), other_gradient, tap_sums, SUMS)
-
-    @cuda.jit(device=True)
-    def leave_filter_gradients(tap_sums, scratch, parts, grad_filters):
-        """The block's sums of the filters' gradients, in row `block` of grad_filters."""
-        sum_columns(tap_sums, both_sums, scratch, parts, filter_lanes, filter_terms)
-        for i in range(0, both_sums * pairs, threads):
-            row, pair = (index(cuda.threadIdx.x) + i) // pairs, (index(cuda.threadIdx.x) + i) % pairs
-            tap, f = row % SUMS, 2 * pair + row // SUMS
-            if row < both_sums and f < num_filters:
-                total = sum_row(parts, row * (filter_lanes + 1) + pair, pairs, shares)
-                grad_filters[index(cuda.blockIdx.x) * numbers + tap * num_filters + f] = total
-
-    @cuda.jit(device=True)
-    def fetch_part(activations, grad_logits, start, first_input, staged):
-        """Begin to bring images start, start + 1 ... of the batch: `tile` activations each and the logits' gradients.
-
-        All loads are asked for together, none behind a condition of its own, so that the memory's answers come
-        together and not one after the other. Rows past the batch have gradient 0.
-        """
-        thread = index(cuda.threadIdx.x)
-        for i in range(act_steps + grad_steps):
-            staged[i] = float32(0)  # or the compiler keeps what a condition may leave unchanged
-        k, n = thread % tile, thread // tile
-        if n < act_rows:
-            first = index((start + n) * depth + min(first_input + k, depth - 1))
-            for i in range(act_steps):
-                staged[i] = activations[first + i * act_rows * depth]
-        c, n = thread % NUM_CLASSES, thread // NUM_CLASSES
-        if n < grad_rows:
-            first = index((start + n) * NUM_CLASSES + c)
-            for i in range(grad_steps):
-                staged[act_steps + i] = grad_logits[first + i * grad_rows * NUM_CLASSES]
-
-    @cuda.jit(device=True)
-    def store_part(staged, first_input, scratch):
-        """What `fetch_part` brought, into shared memory: a row of images for each input, then one for each class."""
-        thread = index(cuda.threadIdx.x)
-        k, n = thread % tile, thread // tile
-        if n < act_rows:
-            for i in range(act_steps):  # input K, of the biases, is always 1
-                scratch[k * stride + n + i * act_rows] = float32(1) if first_input + k == depth else staged[i]
-        c, n = thread % NUM_CLASSES, thread // NUM_CLASSES
-        if n < grad_rows:
-            for i in range(grad_steps):
-                scratch[(tile + c) * stride + n + i * grad_rows] = staged[act_steps + i]
-
-    @cuda.jit(device=True)
-    def add_part(scratch, sums):
-        """The stored images' gradients of the ten weights of the thread's input, added to sums.
-
-        Of the threads of a tile, `splits` side by side have the same input and share out the images.
-        """
-        thread = index(cuda.threadIdx.x)
-        if thread < tile * splits:
-            own, split = thread // splits * stride, thread % splits
-            for n in range(0, rows, splits):
-                activation = scratch[own + split + n]
-                for c in range(NUM_CLASSES):
-                    sums[c] += activation * scratch[(tile + c) * stride + split + n]
-
-    @cuda.jit(device=True)
-    def update_weights(
-        activations, grad_logits, step, own_weights, weights, biases, staged, sums, scratch
-    ):  # fmt: skip
-        """Step down the gradient of the block's own slice of the weights. Only the owner keeps and writes a weight."""
-        thread = index(cuda.threadIdx.x)
-        for t in range(tiles):
-            first_input = index(cuda.blockIdx.x) * inputs + t * tile
+    f, group = pair_and_group(plan)
+    for i in range(plan.windows_per_thread):
+        window = group + i * plan.groups
+        if group < plan.groups and window < WINDOWS:
+            first = i * 2 * NUM_CLASSES if plan.keep_weights else 0
+            if not plan.keep_weights:
+                fetch_weights(plan, weights, window, f, own.weights, 0)
+            gradient = other_gradient = float32(0)
             for c in range(NUM_CLASSES):
-                sums[c] = float32(0)
-            fetch_part(activations, grad_logits, 0, first_input, staged)
-            for part in range(1, parts_of_batch + 1):
-                store_part(staged, first_input, scratch)
-                cuda.syncthreads()
-                if part < parts_of_batch:  # comes while this one is added
-                    fetch_part(activations, grad_logits, part * rows, first_input, staged)
-                add_part(scratch, sums)
-                cuda.syncthreads()
-            if thread < tile * splits:
-                for c in range(NUM_CLASSES):
-                    scratch[c * sums_stride + thread // splits * (splits + 1) + thread % splits] = sums[c]
+                gradient += own.sums[c] * own.weights[first + 2 * c]
+                other_gradient += own.sums[c] * own.weights[first + 2 * c + 1]
+            if plan.relu and learning.pooled[2 * i] <= float32(0):
+                gradient = float32(0)
+            if plan.relu and learning.pooled[2 * i + 1] <= float32(0):
+                other_gradient = float32(0)
+            corner = index(start + corner_of(window))
+            add_taps(images, index(corner + learning.winners[2 * i]), gradient, learning.tap_sums, 0)
+            winner = index(corner + learning.winners[2 * i + 1])
+            add_taps(images, winner, other_gradient, learning.tap_sums, FILTER_VALUES)
+
+
+# -- what is left for the other blocks --------------------------------------------------------------------------------
+
+
+@device
+def leave_activations(plan, pooled, n, activations):
+    """What this thread has pooled of image n of the batch, to memory."""
+    f, group = pair_and_group(plan)
+    for i in range(plan.windows_per_thread):
+        window = group + i * plan.groups
+        if group < plan.groups and window < WINDOWS:
+            k = index(n * plan.num_inputs + window * plan.num_filters + f)
+            activations[k] = pooled[2 * i]
+            if f + 1 < plan.num_filters:
+                activations[k + 1] = pooled[2 * i + 1]
+
+
+@device
+def leave_filter_gradients(plan, tap_sums, shared, grad_filters):
+    """The block's gradients of all filters, to its row of grad_filters (blocks, 10 * F)."""
+    columns = plan.partials_per_pair * plan.filter_pairs
+    sum_over_threads(
+        plan, tap_sums, 2 * FILTER_VALUES, columns, plan.threads_per_partial, shared.scratch, shared.partial_sums
+    )
+    for i in range(0, 2 * FILTER_VALUES * plan.filter_pairs, plan.threads):
+        slot = index(cuda.threadIdx.x) + i
+        row, pair = slot // plan.filter_pairs, slot % plan.filter_pairs
+        tap, f = row % FILTER_VALUES, 2 * pair + row // FILTER_VALUES
+        if row < 2 * FILTER_VALUES and f < plan.num_filters:
+            total = sum_row(shared.partial_sums, row * (columns + 1) + pair, plan.filter_pairs, plan.partials_per_pair)
+            value = tap * plan.num_filters + f
+            grad_filters[index(cuda.blockIdx.x) * plan.filter_values + value] = total
+
+
+@device
+def clear_missing(plan, count, grad_logits):
+    """Gradient 0 for the images that a smaller last batch lacks; what the batch before it left there must not count."""
+    if count < plan.batch_size and cuda.threadIdx.x < NUM_CLASSES:
+        for n in range(count + cuda.blockIdx.x, plan.batch_size, plan.blocks):
+            grad_logits[index(n) * NUM_CLASSES + index(cuda.threadIdx.x)] = float32(0)
+
+
+# -- the barrier of the whole grid ------------------------------------------------------------------------------------
+#
+# It has two halves. Between them a block may do what depends on no other block.
+
+
+@device
+def arrive(arrived):
+    """Say that this block is here. Whoever sees that also sees all that the block wrote before ("release")."""
+    cuda.syncthreads()
+    if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
+        add_release(arrived)
+
+
+@device
+def wait(arrived, arrivals):
+    """Wait until blocks have arrived so many times in all, and see what they wrote before that ("acquire")."""
+    if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
+        while int32(load_acquire(arrived) - arrivals) < 0:  # right also after both numbers have overflowed
+            pass
+    cuda.syncthreads()
+
+
+# -- the dense weights ------------------------------------------------------------------------------------------------
+
+
+@device
+def take_owned(plan, filters, filter_biases, weights, biases, learning):
+    """Bring the parameters that this thread owns to registers. From now on only it changes them."""
+    thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
+    for tile in range(plan.num_tiles):
+        for i in range(plan.weights_per_thread):
+            k, c, there = owned_weight(plan, block, thread, tile, i)
+            if there:
+                own = index(tile * plan.weights_per_thread + i)
+                learning.dense[own] = weights[c * plan.num_inputs + k] if k < plan.num_inputs else biases[c]
+    for i in range(plan.filter_values_per_thread):
+        tap, f, there = owned_filter_value(plan, block, thread, i)
+        if there:
+            learning.filter_values[i] = filters[f * 9 + tap] if tap < 9 else filter_biases[f]
+
+
+@device
+def fetch_chunk(plan, activations, grad_logits, first_image, first_input, chunk):
+    """Begin to bring a chunk of the batch: `tile_inputs` activations and the ten gradients at the logits of each image.
+
+    No load stands behind a condition of its own. So all loads start together, and their answers come together and not
+    one after the other. Images after the last one of the batch have gradient 0.
+    """
+    thread = index(cuda.threadIdx.x)
+    for i in range(plan.activation_loads + plan.gradient_loads):
+        chunk[i] = float32(0)  # or the compiler keeps the old number, which costs a register and a move
+    k, n = thread % plan.tile_inputs, thread // plan.tile_inputs
+    if n < plan.images_per_activation_load:
+        first = index((first_image + n) * plan.num_inputs + min(first_input + k, plan.num_inputs - 1))
+        for i in range(plan.activation_loads):
+            chunk[i] = activations[first + i * plan.images_per_activation_load * plan.num_inputs]
+    c, n = thread % NUM_CLASSES, thread // NUM_CLASSES
+    if n < plan.images_per_gradient_load:
+        first = index((first_image + n) * NUM_CLASSES + c)
+        for i in range(plan.gradient_loads):
+            chunk[plan.activation_loads + i] = grad_logits[first + i * plan.images_per_gradient_load * NUM_CLASSES]
+
+
+@device
+def store_chunk(plan, chunk, first_input, scratch):
+    """The chunk that `fetch_chunk` has brought, into shared memory: a row of images for each input, then each class."""
+    thread = index(cuda.threadIdx.x)
+    k, n = thread % plan.tile_inputs, thread // plan.tile_inputs
+    if n < plan.images_per_activation_load:
+        for i in range(plan.activation_loads):  # input number K, which the biases belong to, is always 1
+            place = k * plan.chunk_stride + n + i * plan.images_per_activation_load
+            scratch[place] = float32(1) if first_input + k == plan.num_inputs else chunk[i]
+    c, n = thread % NUM_CLASSES, thread // NUM_CLASSES
+    if n < plan.images_per_gradient_load:
+        for i in range(plan.gradient_loads):
+            place = (plan.tile_inputs + c) * plan.chunk_stride + n + i * plan.images_per_gradient_load
+            scratch[place] = chunk[plan.activation_loads + i]
+
+
+@device
+def add_chunk(plan, scratch, sums):
+    """Add the stored images' gradients of the ten weights of this thread's input to sums.
+
+    The `threads_per_input` threads that have the same input share out the images.
+    """
+    thread = index(cuda.threadIdx.x)
+    if thread < plan.tile_inputs * plan.threads_per_input:
+        row, part = thread // plan.threads_per_input * plan.chunk_stride, thread % plan.threads_per_input
+        for n in range(0, plan.chunk_images, plan.threads_per_input):
+            activation = scratch[row + part + n]
+            for c in range(NUM_CLASSES):
+                sums[c] += activation * scratch[(plan.tile_inputs + c) * plan.chunk_stride + part + n]
+
+
+@device
+def sum_tile(plan, activations, grad_logits, first_input, own, learning, shared):
+    """The batch's gradient of the weights of a tile of inputs, to shared.scratch: class by class, a row for each input.
+
+    A row has a part of the sum from each of the threads that share the input, and room for one number more, against
+    bank conflicts.
+    """
+    thread = index(cuda.threadIdx.x)
+    for c in range(NUM_CLASSES):
+        own.sums[c] = float32(0)
+    fetch_chunk(plan, activations, grad_logits, 0, first_input, learning.chunk)
+    for chunk in range(1, plan.num_chunks + 1):
+        store_chunk(plan, learning.chunk, first_input, shared.scratch)
+        cuda.syncthreads()
+        if chunk < plan.num_chunks:  # arrives while the stored one is added
+            fetch_chunk(plan, activations, grad_logits, chunk * plan.chunk_images, first_input, learning.chunk)
+        add_chunk(plan, shared.scratch, own.sums)
+        cuda.syncthreads()
+    if thread < plan.tile_inputs * plan.threads_per_input:
+        row, part = thread // plan.threads_per_input, thread % plan.threads_per_input
+        for c in range(NUM_CLASSES):
+            shared.scratch[c * plan.sums_stride + row * (plan.threads_per_input + 1) + part] = own.sums[c]
+    cuda.syncthreads()
+
+
+@device
+def update_weights(plan, activations, grad_logits, step, weights, biases, own, learning, shared):
+    """Step down the gradient of the dense weights and biases that the block owns (`owned_weight`)."""
+    thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
+    for tile in range(plan.num_tiles):
+        sum_tile(
+            plan, activations, grad_logits, block * plan.owned_inputs + tile * plan.tile_inputs, own, learning, shared
+        )
+        for i in range(plan.weights_per_thread):
+            k, c, there = owned_weight(plan, block, thread, tile, i)
+            mine = index(tile * plan.weights_per_thread + i)
+            if there:
+                row = (thread + i * plan.threads) // NUM_CLASSES
+                first = c * plan.sums_stride + row * (plan.threads_per_input + 1)
+                learning.dense[mine] -= step * sum_row(shared.scratch, first, 1, plan.threads_per_input)
+                if k < plan.num_inputs:
+                    weights[index(c * plan.num_inputs + k)] = learning.dense[mine]
+                else:
+                    biases[c] = learning.dense[mine]
+        if plan.num_tiles > 1:
             cuda.syncthreads()
-            for i in range(owned_each):
-                slot = thread + i * threads
-                k, c = slot // NUM_CLASSES, slot % NUM_CLASSES
-                own = index(t * owned_each + i)
-                if slot < owned and first_input + k <= depth and t * tile + k < inputs:
-                    own_weights[own] -= step * sum_row(scratch, c * sums_stride + k * (splits + 1), 1, splits)
-                    if first_input + k < depth:
-                        weights[index(c * depth + first_input + k)] = own_weights[own]
-                    else:
-                        biases[c] = own_weights[own]
-            if tiles > 1:
-                cuda.syncthreads()
 
-    @cuda.jit(device=True)
-    def fetch_shares(grad_filters, share):
-        """Begin to bring what the blocks left for the block's own numbers of the filters, shared out by a warp each.
 
-        The last threads do it, which have the least else to do.
-        """
-        for i in range(share_rounds):
-            slot = threads - 1 - index(cuda.threadIdx.x) + i * threads
-            number = min(index(cuda.blockIdx.x) + slot // LANES * blocks, numbers - 1)
-            for j in range(share_steps):
-                share[i * share_steps + j] = float32(0)
-            if slot < numbers_each * LANES:
-                for j in range(share_steps):
-                    learner = min(slot % LANES + j * LANES, blocks - 1)
-                    share[i * share_steps + j] = grad_filters[learner * numbers + number]
+# -- the filters ------------------------------------------------------------------------------------------------------
 
-    @cuda.jit(device=True)
-    def sum_shares(share, learners, parts):
-        """Of the shares those of blocks that have learned something, added up: parts (numbers_each, 33)."""
-        for i in range(share_rounds):
-            slot = threads - 1 - index(cuda.threadIdx.x) + i * threads
-            if slot < numbers_each * LANES:
-                total = float32(0)
-                for j in range(share_steps):
-                    if slot % LANES + j * LANES < learners:
-                        total += share[i * share_steps + j]
-                parts[slot // LANES * (LANES + 1) + slot % LANES] = total
 
-    @cuda.jit(cache=True, **limit(threads * together))
+@device
+def fetch_filter_gradients(plan, grad_filters, gathered):
+    """Begin to bring what all blocks have left for the values of the filters that this block owns: a warp for each.
+
+    The last threads begin, which have the least else to do.
+    """
+    for i in range(plan.gather_rounds):
+        slot = plan.threads - 1 - index(cuda.threadIdx.x) + i * plan.threads
+        value = min(index(cuda.blockIdx.x) + slot // WARP_SIZE * plan.blocks, plan.filter_values - 1)
+        for j in range(plan.gather_loads):
+            gathered[i * plan.gather_loads + j] = float32(0)
+        if slot < plan.owned_filter_values * WARP_SIZE:
+            for j in range(plan.gather_loads):
+                learner = min(slot % WARP_SIZE + j * WARP_SIZE, plan.blocks - 1)
+                gathered[i * plan.gather_loads + j] = grad_filters[learner * plan.filter_values + value]
+
+
+@device
+def add_filter_gradients(plan, gathered, learners, partial_sums):
+    """Add up what arrived from the blocks that have learned an image: partial_sums (owned_filter_values, 33)."""
+    for i in range(plan.gather_rounds):
+        slot = plan.threads - 1 - index(cuda.threadIdx.x) + i * plan.threads
+        if slot < plan.owned_filter_values * WARP_SIZE:
+            total = float32(0)
+            for j in range(plan.gather_loads):
+                if slot % WARP_SIZE + j * WARP_SIZE < learners:
+                    total += gathered[i * plan.gather_loads + j]
+            partial_sums[slot // WARP_SIZE * (WARP_SIZE + 1) + slot % WARP_SIZE] = total
+
+
+@device
+def update_filters(plan, step, filters, filter_biases, learning, partial_sums):
+    """Step down the gradient of the values of the filters that this thread owns (`owned_filter_value`)."""
+    thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
+    for i in range(plan.filter_values_per_thread):
+        tap, f, there = owned_filter_value(plan, block, thread, i)
+        if there:
+            row = (thread + i * plan.threads) * (WARP_SIZE + 1)
+            learning.filter_values[i] -= step * sum_row(partial_sums, row, 1, WARP_SIZE)
+            if tap < 9:
+                filters[f * 9 + tap] = learning.filter_values[i]
+            elif plan.relu:
+                filter_biases[f] = learning.filter_values[i]
+
+
+# -- the two kernels --------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def kernels(plan, shape):
+    """(learn_epoch, read_images), compiled for this Plan and for blocks of this Shape.
+
+    The compiler sees the plan as constants. Only the sizes of arrays must be plain names.
+    """
+    padded_size = PADDED * PADDED if plan.distort else 1
+    scratch_size, partial_sums_size = plan.scratch_size, plan.partial_sums_size
+    words_size, weights_size = plan.words_per_thread, plan.kept_windows * TWO_LOGITS
+    pooled_size, dense_size = 2 * plan.windows_per_thread, plan.num_tiles * plan.weights_per_thread
+    filter_values_size, chunk_size = plan.filter_values_per_thread, plan.activation_loads + plan.gradient_loads
+    gathered_size = plan.gather_rounds * plan.gather_loads
+    options = {} if SIMULATED else {"max_registers": max_registers(shape)}
+
+    @cuda.jit(cache=True, **options)
     def learn_epoch(
-        images, labels, order, rate_and_key, batch_size, filters, filter_biases, weights, biases,
+        images, labels, order, rate_and_key, filters, filter_biases, weights, biases,
         activations, grad_logits, grad_filters, arrived, totals,
     ):  # fmt: skip
-        """images (all, 196) uint32, labels (all,), order (N,) int32; the flat parameters are changed.
+        """images (all, 196) uint32, labels (all,) int32, order (N,) int32; the flat parameters are changed.
 
-        rate_and_key (2,) float64: the learning rate, and the key from which the epoch's warps are drawn (augment.py).
+        rate_and_key (2,) float64: the learning rate, and the key of the epoch's distortions (distortion.py).
 
-        activations (rows * K,) and grad_logits (rows * 10,), with rows of zeros after the batch, and grad_filters
-        (blocks * 10 * F,) pass work between the blocks; arrived (1,) is the barrier's; totals (2, blocks, 10) gets each
-        block's summed losses and hits, by label.
+        activations (images * K,) and grad_logits (images * 10,), with zeros after the batch, and grad_filters
+        (blocks * 10 * F,) pass work between the blocks; arrived (1,) int32 is the barrier's; totals (2, blocks, 10)
+        float64 gets each block's summed losses and hits, by label.
         """
+        shared = Shared(
+            images=cuda.shared.array(TWO_IMAGES, float32),
+            padded=cuda.shared.array(padded_size, float32),
+            draws=cuda.shared.array(NUM_DRAWS, float32),
+            coefficients=cuda.shared.array(NUM_COEFFICIENTS, float32),
+            scratch=cuda.shared.array(scratch_size, float32),
+            partial_sums=cuda.shared.array(partial_sums_size, float32),
+            logits=cuda.shared.array(NUM_CLASSES, float32),
+            exponentials=cuda.shared.array(NUM_CLASSES, float32),
+        )
+        own = Own(
+            words=cuda.local.array(words_size, uint32),
+            taps=cuda.local.array(TWO_FILTERS, float32),
+            biases=cuda.local.array(2, float32),
+            weights=cuda.local.array(weights_size, float32),
+            patch=cuda.local.array(PATCH, float32),
+            sums=cuda.local.array(NUM_CLASSES, float32),
+        )
+        learning = Learning(
+            pooled=cuda.local.array(pooled_size, float32),
+            winners=cuda.local.array(pooled_size, int32),
+            tap_sums=cuda.local.array(TWO_FILTERS_VALUES, float32),
+            dense=cuda.local.array(dense_size, float32),
+            filter_values=cuda.local.array(filter_values_size, float32),
+            chunk=cuda.local.array(chunk_size, float32),
+            gathered=cuda.local.array(gathered_size, float32),
+        )
         thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
-        both = cuda.shared.array(both_images, float32)  # the image that is learned, and the one that comes after it
-        padded = cuda.shared.array(padded_size, float32)
-        draws = cuda.shared.array(NUM_DRAWS, float32)
-        warp = cuda.shared.array(NUM_COEFFICIENTS, float32)
-        scratch = cuda.shared.array(scratch_size, float32)
-        parts = cuda.shared.array(parts_size, float32)
-        logits = cuda.shared.array(NUM_CLASSES, float32)
-        exponentials = cuda.shared.array(NUM_CLASSES, float32)
-        words = cuda.local.array(words_each, uint32)
-        taps = cuda.local.array(both_taps, float32)
-        own_biases = cuda.local.array(2, float32)
-        patch = cuda.local.array(16, float32)
-        columns = cuda.local.array(columns_size, float32)
-        sums = cuda.local.array(SUMS, float32)
-        tap_sums = cuda.local.array(both_sums, float32)
-        pooled = cuda.local.array(both_rounds, float32)
-        winners = cuda.local.array(both_rounds, int32)
-        own_weights = cuda.local.array(own_size, float32)
-        own_numbers = cuda.local.array(own_numbers_each, float32)
-        staged = cuda.local.array(staged_size, float32)
-        share = cuda.local.array(share_size, float32)
+        own_class = thread - plan.last_warp  # the first ten threads of the last warp have a class each
+        has_class = 0 <= own_class < NUM_CLASSES
 
-        if augment:
-            for i in range(thread, padded_size, threads):
-                padded[index(i)] = float32(0)
-
-        # What of the parameters is this thread's own to keep and to change.
-        for t in range(tiles):
-            for i in range(owned_each):
-                slot = thread + i * threads
-                k, c = t * tile + slot // NUM_CLASSES, slot % NUM_CLASSES
-                if slot < owned and k < inputs and block * inputs + k <= depth:
-                    k += block * inputs
-                    own_weights[index(t * owned_each + i)] = weights[c * depth + k] if k < depth else biases[c]
-        for i in range(own_numbers_each):
-            number = block + (thread + i * threads) * blocks
-            tap, f = number // num_filters, number % num_filters
-            if number < numbers:
-                own_numbers[i] = filters[f * 9 + tap] if tap < 9 else filter_biases[f]
-        answer = thread - last_warp  # the last warp's first ten threads have a logit each
-        answers = 0 <= answer < NUM_CLASSES
+        if plan.distort:
+            clear_padded(plan, shared.padded)
+            cuda.syncthreads()
+        take_owned(plan, filters, filter_biases, weights, biases, learning)
         if thread == 0 and block == 0:
             arrived[0] = 0
-        # Makes the launch cooperative: refused where the blocks would not fit all at once. Nobody counts before here.
+        # This makes the launch cooperative: it is refused if not all blocks fit at once. No block arrives before it.
         cuda.cg.this_grid().sync()
 
-        arrivals, at = int32(0), 0
-        loss, hit = float64(0), int32(0)
+        arrivals, start = int32(0), 0
+        loss, hits = float64(0), int32(0)
         coming = order[index(min(block, order.shape[0] - 1))]
-        fetch(images, coming, words)
-        for first in range(0, order.shape[0], batch_size):
-            count = min(batch_size, order.shape[0] - first)
+        fetch_image(plan, images, coming, own.words)
+        for first in range(0, order.shape[0], plan.batch_size):
+            count = min(plan.batch_size, order.shape[0] - first)
             step, key = float32(rate_and_key[0]) / float32(count), int64(rate_and_key[1])
 
-            # learn
-            # The coming image is stored, and warped, in the time that the wait takes anyway.
-            store_coming(words, key, coming, padded, draws, warp, both, at)
+            # learn: every image of the batch that falls to this block
+            store_image(plan, own.words, key, coming, shared, start)  # in time that would pass waiting
             wait(arrived, arrivals)
-            fetch_parameters(filters, filter_biases, weights, taps, own_biases, columns)
-            bias = biases[index(answer) % NUM_CLASSES]
-            for s in range(both_sums):
-                tap_sums[s] = float32(0)
-            for image_in_batch in range(block, count, blocks):
+            fetch_parameters(plan, filters, filter_biases, weights, own)
+            bias = biases[index(own_class) % NUM_CLASSES]
+            for s in range(TWO_FILTERS_VALUES):
+                learning.tap_sums[s] = float32(0)
+            for image_in_batch in range(block, count, plan.blocks):
                 n = index(image_in_batch)
                 label = labels[index(coming)]
-                following = first + n + blocks if n + blocks < count else first + batch_size + block
+                following = first + n + plan.blocks if n + plan.blocks < count else first + plan.batch_size + block
                 coming = order[index(min(following, order.shape[0] - 1))]
-                forward(both, at, taps, own_biases, weights, pooled, winners, columns, patch, sums)
-                leave_activations(pooled, n, activations)
-                fetch(images, coming, words)
-                sum_columns(sums, SUMS, scratch, parts, LANES, threads // LANES)
-                largest, total = softmax(parts, bias, answers, answer, logits, exponentials, sums)
-                for c in range(NUM_CLASSES):  # from here on sums is the gradient at the logits
-                    sums[c] -= float32(c == label)
-                if answers:
-                    right = float32(answer == label)
-                    grad_logits[n * NUM_CLASSES + index(answer)] = (
-                        exponentials[index(answer)] * (float32(1) / total) - right
-                    )
-                    if answer == label:
-                        loss += math.log(total) + largest - logits[index(label)]
-                        hit += read_right(logits, index(label))
-                backward(both, at, weights, pooled, winners, columns, sums, tap_sums)
-                if n + blocks < count:
-                    at = index(PIXELS - at)
-                    store_coming(words, key, coming, padded, draws, warp, both, at)
+                forward(plan, shared.images, start, weights, own, learning)
+                leave_activations(plan, learning.pooled, n, activations)
+                fetch_image(plan, images, coming, own.words)
+                sum_over_threads(
+                    plan, own.sums, NUM_CLASSES, WARP_SIZE, plan.threads // WARP_SIZE,
+                    shared.scratch, shared.partial_sums,
+                )  # fmt: skip
+                largest, total = softmax(shared, bias, has_class, own_class, own.sums)
+                for c in range(NUM_CLASSES):  # from here on own.sums is the gradient at the logits
+                    own.sums[c] -= float32(c == label)
+                if has_class:
+                    is_label = float32(own_class == label)
+                    probability = shared.exponentials[index(own_class)] * (float32(1) / total)
+                    grad_logits[n * NUM_CLASSES + index(own_class)] = probability - is_label
+                    if own_class == label:
+                        loss += math.log(total) + largest - shared.logits[index(label)]
+                        hits += is_first_largest(shared.logits, index(label))
+                backward(plan, shared.images, start, weights, own, learning)
+                if n + plan.blocks < count:
+                    start = index(PIXELS - start)
+                    store_image(plan, own.words, key, coming, shared, start)
                 cuda.syncthreads()
             if block < count:
-                leave_filter_gradients(tap_sums, scratch, parts, grad_filters)
-            if count < batch_size and thread < NUM_CLASSES:
-                for n in range(count + block, batch_size, blocks):  # a smaller last batch leaves rows of the one before
-                    grad_logits[index(n) * NUM_CLASSES + thread] = float32(0)
+                leave_filter_gradients(plan, learning.tap_sums, shared, grad_filters)
+            clear_missing(plan, count, grad_logits)
             arrive(arrived)
-            arrivals = int32(arrivals + blocks)
+            arrivals = int32(arrivals + plan.blocks)
             wait(arrived, arrivals)
 
-            # update
-            fetch_shares(grad_filters, share)
-            update_weights(
-                activations, grad_logits, step, own_weights, weights, biases, staged, sums, scratch
-            )  # fmt: skip
-            sum_shares(share, min(count, blocks), parts)
+            # update: every parameter that this block owns
+            fetch_filter_gradients(plan, grad_filters, learning.gathered)
+            update_weights(plan, activations, grad_logits, step, weights, biases, own, learning, shared)
+            add_filter_gradients(plan, learning.gathered, min(count, plan.blocks), shared.partial_sums)
             cuda.syncthreads()
-            for i in range(own_numbers_each):
-                slot = thread + i * threads
-                number = block + slot * blocks
-                tap, f = number // num_filters, number % num_filters
-                if number < numbers:
-                    own_numbers[i] -= step * sum_row(parts, slot * (LANES + 1), 1, LANES)
-                    if tap < 9:
-                        filters[f * 9 + tap] = own_numbers[i]
-                    elif relu:
-                        filter_biases[f] = own_numbers[i]
+            update_filters(plan, step, filters, filter_biases, learning, shared.partial_sums)
             arrive(arrived)
-            arrivals = int32(arrivals + blocks)
+            arrivals = int32(arrivals + plan.blocks)
 
-        if answers:  # each label's thread has kept the sums of its images
-            totals[0, block, index(answer)] = loss
-            totals[1, block, index(answer)] = hit
+        if has_class:  # the thread of each class has the sums of the images with that label
+            totals[0, block, index(own_class)] = loss
+            totals[1, block, index(own_class)] = hits
 
-    @cuda.jit(cache=True, **limit(threads * together))
+    @cuda.jit(cache=True, **options)
     def read_images(images, filters, filter_biases, weights, biases, logits, probabilities):
         """images (N, 196) uint32 -> logits (N, 10) and probabilities (N, 10); any number of blocks.
 
-        A block reads two images at a time: each weight that it loads serves both.
+        A grid-stride loop. A block reads two images at a time, so that each weight that it loads serves both.
         """
-        thread, block, last = index(cuda.threadIdx.x), index(cuda.blockIdx.x), images.shape[0] - 1
-        both = cuda.shared.array(both_images, float32)
+        pixels = cuda.shared.array(TWO_IMAGES, float32)
         scratch = cuda.shared.array(scratch_size, float32)
-        parts = cuda.shared.array(parts_size, float32)
-        own_logits = cuda.shared.array(both_logits, float32)
-        exponentials = cuda.shared.array(both_logits, float32)
-        words = cuda.local.array(words_each, uint32)
-        other_words = cuda.local.array(words_each, uint32)
-        taps = cuda.local.array(both_taps, float32)
-        own_biases = cuda.local.array(2, float32)
-        patch = cuda.local.array(16, float32)
-        columns = cuda.local.array(columns_size, float32)
-        sums = cuda.local.array(both_sums, float32)
-        answer = index(thread - last_warp)  # the last warp's first twenty threads have a logit each
-        answers = thread - last_warp >= 0 and answer < 2 * NUM_CLASSES
-        c = answer % NUM_CLASSES
+        partial_sums = cuda.shared.array(partial_sums_size, float32)
+        two_logits = cuda.shared.array(TWO_LOGITS, float32)
+        exponentials = cuda.shared.array(TWO_LOGITS, float32)
+        other_words = cuda.local.array(words_size, uint32)
+        own = Own(
+            words=cuda.local.array(words_size, uint32),
+            taps=cuda.local.array(TWO_FILTERS, float32),
+            biases=cuda.local.array(2, float32),
+            weights=cuda.local.array(weights_size, float32),
+            patch=cuda.local.array(PATCH, float32),
+            sums=cuda.local.array(TWO_LOGITS, float32),
+        )
+        thread, block, last = index(cuda.threadIdx.x), index(cuda.blockIdx.x), images.shape[0] - 1
+        own_logit = index(thread - plan.last_warp)  # the first twenty threads of the last warp have a logit each
+        has_logit = thread - plan.last_warp >= 0 and own_logit < TWO_LOGITS
+        c = own_logit % NUM_CLASSES
         bias = biases[c]
 
-        fetch_parameters(filters, filter_biases, weights, taps, own_biases, columns)
-        fetch(images, min(2 * block, last), words)
-        fetch(images, min(2 * block + 1, last), other_words)
+        fetch_parameters(plan, filters, filter_biases, weights, own)
+        fetch_image(plan, images, min(2 * block, last), own.words)
+        fetch_image(plan, images, min(2 * block + 1, last), other_words)
         for first in range(2 * block, images.shape[0], 2 * cuda.gridDim.x):
-            store(words, both, 0)
-            store(other_words, both, PIXELS)
+            store_as_it_is(plan, own.words, pixels, 0)
+            store_as_it_is(plan, other_words, pixels, PIXELS)
             cuda.syncthreads()
-            fetch(images, min(first + 2 * cuda.gridDim.x, last), words)
-            fetch(images, min(first + 2 * cuda.gridDim.x + 1, last), other_words)
-            read_two(both, taps, own_biases, weights, columns, patch, sums)
-            sum_columns(sums, both_sums, scratch, parts, LANES, threads // LANES)
-            if answers:
-                own_logits[answer] = bias + sum_row(parts, answer * (LANES + 1), 1, LANES)
+            fetch_image(plan, images, min(first + 2 * cuda.gridDim.x, last), own.words)
+            fetch_image(plan, images, min(first + 2 * cuda.gridDim.x + 1, last), other_words)
+            forward_two(plan, pixels, weights, own)
+            sum_over_threads(
+                plan, own.sums, TWO_LOGITS, WARP_SIZE, plan.threads // WARP_SIZE, scratch, partial_sums
+            )  # fmt: skip
+            if has_logit:
+                two_logits[own_logit] = bias + sum_row(partial_sums, own_logit * (WARP_SIZE + 1), 1, WARP_SIZE)
             cuda.syncthreads()
-            if answers:
-                exponentials[answer] = math.exp(own_logits[answer] - largest_of(own_logits, answer - c))
+            if has_logit:
+                exponentials[own_logit] = math.exp(two_logits[own_logit] - largest_of(two_logits, own_logit - c))
             cuda.syncthreads()
-            n = index(first) + answer // NUM_CLASSES
-            if answers and n <= last:
-                logits[n, c] = own_logits[answer]
-                probabilities[n, c] = exponentials[answer] / sum_row(exponentials, answer - c, 1, NUM_CLASSES)
+            n = index(first) + own_logit // NUM_CLASSES
+            if has_logit and n <= last:
+                logits[n, c] = two_logits[own_logit]
+                probabilities[n, c] = exponentials[own_logit] / sum_row(exponentials, own_logit - c, 1, NUM_CLASSES)
 
     return learn_epoch, read_images
 
 
-def scratch_floats(threads):
-    """Shared memory that a block uses for one thing after another: all threads' sums, or what the update needs."""
-    return max((2 * SUMS + 1) * threads, 2048)
+# -- the host's side --------------------------------------------------------------------------------------------------
 
 
-def filter_shares(num_filters, threads):
-    """Into how many sums the threads of a pair of filters go first: as many as divide them evenly and fill a warp."""
-    pairs = -(-num_filters // 2)
-    return max(n for n in range(1, max(1, LANES // pairs) + 1) if threads // pairs % n == 0)
+def as_words(images):
+    """uint8 images (N, 28, 28) as uint32 (N, 196), four pixels a word: how the kernels here take them."""
+    return np.ascontiguousarray(images).reshape(len(images), PIXELS).view(np.uint32)
 
 
-def parts_floats(num_filters, threads, blocks):
-    """Shared memory for the second step of sums over a block; rows of it are one longer than they need be."""
-    lanes = filter_shares(num_filters, threads) * -(-num_filters // 2)
-    return max(2 * SUMS * (max(LANES, lanes) + 1), -(-SUMS * num_filters // blocks) * (LANES + 1))
+def multiprocessors():
+    """How many multiprocessors the GPU has; in the simulator one, because its barrier holds only one block."""
+    return 1 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
 
 
-def shared_bytes(num_filters, threads, blocks):
-    """Shared memory of a block that learns and warps, at most."""
-    numbers = scratch_floats(threads) + parts_floats(num_filters, threads, blocks)
-    return 4 * (2 * PIXELS + PADDED * PADDED + NUM_DRAWS + NUM_COEFFICIENTS + 2 * NUM_CLASSES + numbers)
+def shapes_to_learn():
+    """The Shapes that `learning_plan` chooses from."""
+    return (SIMULATOR,) if SIMULATED else (ONE_IMAGE_A_BLOCK, MANY_IMAGES_A_BLOCK)
 
 
-def update_plan(num_filters, threads, blocks, batch_size):
-    """How a block updates its weights: (inputs that it owns, inputs at a time, threads for each, images at a time).
-
-    Input K is always 1, and its weights are the biases. The images at a time fit in the block's scratch memory.
-    """
-    inputs = -(-(PLACES * num_filters + 1) // blocks)
-    tile = min(inputs, threads, scratch_floats(threads) // (threads // NUM_CLASSES | 1) - NUM_CLASSES)
-    splits = 1
-    while 2 * splits * tile <= threads and splits < LANES:
-        splits *= 2
-    rows = -(-batch_size // splits) * splits
-    while (tile + NUM_CLASSES) * staged_stride(threads, tile, rows) > scratch_floats(threads):
-        rows = -(-rows // 2 // splits) * splits
-    return inputs, tile, splits, rows
+def learning_plan(num_filters, relu, batch_size, distort):
+    """(plan, shape) of the kernel that learns here: as many blocks as fit on the GPU at once."""
+    shape = shapes_to_learn()[0 if batch_size <= multiprocessors() else -1]
+    return make_plan(num_filters, relu, shape, shape.blocks_per_sm * multiprocessors(), batch_size, distort), shape
 
 
-def staged_stride(threads, tile, rows):
-    """Room for so many images' numbers of one kind: loads bring them in steps, and an odd number spreads the banks."""
-    steps = threads // tile, threads // NUM_CLASSES
-    return max(-(-rows // step) * step for step in steps) | 1
-
-
-def learning_shape(batch_size):
-    """(threads in a block that learns, blocks on each multiprocessor): all blocks are on the GPU at once.
-
-    With a block for every image of a batch, one large block learns its image the soonest. With more images than that,
-    smaller blocks side by side fill each other's pauses.
-    """
-    return (THREADS, 1) if SIMULATED or batch_size <= default_blocks() else (MANY_THREADS, MANY)
-
-
-def limit(threads):
-    """The option of cuda.jit that lets a block of so many threads fit on a multiprocessor, whatever it computes."""
-    warps = -(-threads // (LANES * SCHEDULERS))  # that share the registers of a scheduler
-    return {} if SIMULATED else {"max_registers": min(255, REGISTERS // SCHEDULERS // (warps * LANES) // 8 * 8)}
+def reading_plan(num_filters, relu):
+    """(plan, shape) of the kernel that reads here."""
+    shape = SIMULATOR if SIMULATED else READING
+    return make_plan(num_filters, relu, shape, shape.blocks_per_sm * multiprocessors()), shape
 
 
 def epoch_problem(num_filters):
@@ -862,65 +909,69 @@ def epoch_problem(num_filters):
         return gpu_problem()
     if num_filters > MAX_FILTERS:
         return f"it takes at most {MAX_FILTERS} filters, not {num_filters}"
-    for threads, together in () if SIMULATED else SHAPES:
-        shared = shared_bytes(num_filters, threads, together * default_blocks())
-        if (
-            shared > MAX_SHARED
-            or together * (shared + 1024) > cuda.get_current_device().MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
-        ):
+    if SIMULATED:
+        return None
+    gpu = cuda.get_current_device()
+    for shape in shapes_to_learn():
+        needed = shared_bytes(make_plan(num_filters, True, shape, shape.blocks_per_sm * multiprocessors()))
+        on_sm = shape.blocks_per_sm * (needed + 1024)  # CUDA takes 1,024 bytes for each block itself
+        if needed > MAX_SHARED or on_sm > gpu.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
             return f"{num_filters} filters need more shared memory than this GPU has for a block"
-    if not SIMULATED and cuda.get_current_device().compute_capability < (7, 0):
+    if gpu.compute_capability < (7, 0):
         return "its barrier needs a GPU of compute capability 7.0 (Volta) or newer"
-    if not SIMULATED and not cuda.get_current_device().COOPERATIVE_LAUNCH:
+    if not gpu.COOPERATIVE_LAUNCH:
         return "this GPU's driver does not launch blocks together (Windows in WDDM mode does not)"
     return None
 
 
-class EpochTrainer:
-    """Trains whole epochs, each in one launch, on a set and on parameters that stay on the device.
+class EpochRung:
+    """Trains a CNNGPU on a set, every epoch in one launch. See cnn_gpu.py for what all rungs have in common."""
 
-    num_filters, relu: of the network; batch_size: of the epochs; augment: whether every image is warped; images
-    (N, 196) uint32, four pixels a word, and labels (N,) int32; parameters (filters, filter biases, weights by class,
-    biases), flat, which are changed.
-    """
+    problem = staticmethod(epoch_problem)
 
-    def __init__(self, num_filters, relu, batch_size, augment, images, labels, parameters):
-        threads, together = learning_shape(batch_size)
-        blocks = together * default_blocks()
-        _, tile, _, rows = update_plan(num_filters, threads, blocks, batch_size)
-        in_parts = -(-batch_size // rows) * rows + staged_stride(threads, tile, rows)  # as far as loads reach
-        # What passes between the blocks: activations, gradients at the logits, gradients of the filters.
-        shapes = in_parts * PLACES * num_filters, in_parts * NUM_CLASSES, blocks * SUMS * num_filters
-        between = [cuda.to_device(np.zeros(shape, np.float32)) for shape in shapes]
+    def __init__(self, network, images, labels):
+        self.network = network
+        self.images, self.labels = cuda.to_device(as_words(images)), cuda.to_device(labels)
+        self.key = None  # of the epoch's distortions, if there are any
+        self.run = None
+
+    def distort(self, epoch):
+        self.key = distortion_key(self.network.seed, epoch)
+
+    def train_epoch(self, order, batch_size, learning_rate, progress):
+        if self.run is None:
+            self._prepare(batch_size)
+        # The GPU has fetched the order of the epoch before: its `finish` has waited for that.
+        self.on_host[0][:] = order
+        self.on_host[1][:] = learning_rate, self.key or 0
+        self.run(self._launch)
+        progress(len(order), None, None)
+        return self._finish
+
+    def _prepare(self, batch_size):
+        """Compile the kernel and make its arrays, once for all epochs."""
+        network = self.network
+        plan, shape = learning_plan(network.num_filters, network.activation == "relu", batch_size, self.key is not None)
+        between = [cuda.to_device(np.zeros(size, np.float32)) for size in memory_sizes(plan)]
         # What is new in every epoch, where the GPU can fetch it: the order of the images, learning rate and key.
-        self.on_host = cuda.pinned_array(len(images), np.int32), cuda.pinned_array(2, np.float64)
+        self.on_host = cuda.pinned_array(len(self.images), np.int32), cuda.pinned_array(2, np.float64)
         self.on_device = [cuda.device_array(array.shape, array.dtype) for array in self.on_host]
-        self.totals = cuda.device_array((2, blocks, NUM_CLASSES), np.float64)
-        self.kernel = kernels(num_filters, relu, threads, blocks, together, batch_size, augment)[0]
-        self.shape = blocks, threads
+        self.totals = cuda.device_array((2, plan.blocks, NUM_CLASSES), np.float64)
+        self.kernel = kernels(plan, shape)[0]
+        self.launch_shape = plan.blocks, plan.threads
         self.arguments = (
-            images, labels, *self.on_device, np.int32(batch_size), *parameters,
-            *between, cuda.device_array(1, np.int32), self.totals,
+            self.images, self.labels, *self.on_device, *network.flat_parameters, *between,
+            cuda.device_array(1, np.int32), self.totals,
         )  # fmt: skip
         self.run = Repeated()
-
-    def start(self, order, learning_rate, key=0):
-        """Begin to learn every image once in this order, (N,) int32, and return at once; `finish` waits.
-
-        Only after the `finish` of the epoch before, whose order the GPU may still have to fetch. key: of the epoch's
-        warps, see `augment.warp_key`.
-        """
-        self.on_host[0][:] = order
-        self.on_host[1][:] = learning_rate, key
-        self.run(self._launch)
 
     def _launch(self, stream):
         for array, new in zip(self.on_device, self.on_host, strict=True):
             array.copy_to_device(new, stream)
-        self.kernel[(*self.shape, stream)](*self.arguments)
+        self.kernel[(*self.launch_shape, stream)](*self.arguments)
 
-    def finish(self):
-        """(summed loss, number read right) of the epoch that was started last, once it is done."""
+    def _finish(self):
+        """(summed loss, number read right), once the epoch is done."""
         loss, hits = self.totals.copy_to_host().sum(axis=(1, 2))
         return float(loss), int(hits)
 
@@ -928,14 +979,14 @@ class EpochTrainer:
 class Reader:
     """Reads any number of images in one launch: convolution, pooling, dense layer and softmax in one kernel.
 
-    num_filters, relu: of the network; parameters: as in `EpochTrainer`; what they hold may change.
+    num_filters, relu: of the network; parameters: flat device arrays of filters, filter biases, weights by class and
+    biases, whose content may change.
     """
 
     def __init__(self, num_filters, relu, parameters):
-        # Nothing here waits for another block, so several small ones a multiprocessor fill each other's pauses.
-        threads = THREADS if SIMULATED else READER_THREADS
-        self.shape = READERS * default_blocks(), threads
-        self.kernel = kernels(num_filters, relu, threads, self.shape[0], READERS)[1]
+        plan, shape = reading_plan(num_filters, relu)
+        self.launch_shape = plan.blocks, plan.threads
+        self.kernel = kernels(plan, shape)[1]
         self.parameters = parameters
         self.images = None
 
@@ -951,14 +1002,4 @@ class Reader:
         return self.results
 
     def _launch(self, stream):
-        self.kernel[(*self.shape, stream)](self.images, *self.parameters, *self.results)
-
-
-def as_words(images):
-    """uint8 images (N, 28, 28) as uint32 (N, 196), four pixels a word: how the kernels here take them."""
-    return np.ascontiguousarray(images).reshape(len(images), PIXELS).view(np.uint32)
-
-
-def default_blocks():
-    """A block on each multiprocessor; in the simulator one, since its barrier holds only one block."""
-    return 1 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
+        self.kernel[(*self.launch_shape, stream)](self.images, *self.parameters, *self.results)

@@ -1,0 +1,265 @@
+"""The plan of the one-launch kernel: how its work is shared out over blocks and threads, in plain Python.
+
+    plan = make_plan(num_filters=8, relu=False, shape=ONE_IMAGE_A_BLOCK, blocks=132, batch_size=64, distort=False)
+
+epoch_gpu.py computes, and this file decides who computes what. All values of a `Plan` are known before the kernel is
+compiled, so the compiler sees them as constants: it unrolls the loops and keeps small arrays in registers.
+
+    forward, backward   a thread has one pair of filters (2p and 2p + 1) and some of the 169 windows of the pooling
+    dense layer         a block owns the weights of some inputs; it alone keeps and changes them (`owned_weight`)
+    filters             a block owns some of the filters' values; it alone keeps and changes them (`owned_filter_value`)
+
+Nothing here imports CUDA. The functions that say who owns what are compiled for the GPU in epoch_gpu.py, so that the
+tests check the same lines that the kernel runs.
+"""
+
+from typing import NamedTuple
+
+from distortion import NUM_COEFFICIENTS, NUM_DRAWS, PADDED
+from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
+
+PIXELS = IMAGE_SIZE * IMAGE_SIZE
+WORDS = PIXELS // 4  # an image in words of 32 bits, four pixels each: a quarter of the loads
+WINDOWS = POOLED_SIZE * POOLED_SIZE  # 2x2 windows of the pooling
+FILTER_VALUES = 9 + 1  # what a filter learns: nine weights and a bias
+WARP_SIZE = 32  # threads that run together
+MAX_SHARED = 48 * 1024  # bytes of shared memory that a block can have without asking the driver for more
+REGISTERS = 65536  # of a multiprocessor, from compute capability 5.0 on
+SCHEDULERS = 4  # of a multiprocessor; each has a quarter of its registers and of its warps
+
+
+class Shape(NamedTuple):
+    """How many threads a block has, and how many blocks share a multiprocessor (SM)."""
+
+    threads: int
+    blocks_per_sm: int
+
+
+# With a block for every image of a batch, one large block learns its image the soonest. With more images than that,
+# smaller blocks side by side fill each other's pauses. A block that only reads never waits for another one.
+ONE_IMAGE_A_BLOCK = Shape(384, 1)
+MANY_IMAGES_A_BLOCK = Shape(192, 2)
+READING = Shape(128, 4)
+SIMULATOR = Shape(WARP_SIZE, 1)  # the CUDA simulator takes a millisecond for a thread
+
+# A thread has two filters. 192 filters are also the most for which all indices stay below 2**31 at every batch size.
+MAX_FILTERS = 192
+MAX_FILTERS_READ = 2 * READING.threads
+
+
+def ceil_div(a, b):
+    """a / b, rounded up: how many groups of b hold a things."""
+    return -(-a // b)
+
+
+class Plan(NamedTuple):
+    """What `make_plan` decides. Sizes of arrays count numbers of 32 bits, not bytes."""
+
+    # The network and the training.
+    num_filters: int
+    relu: bool
+    batch_size: int
+    distort: bool  # whether every image is distorted (distortion.py)
+
+    # The launch.
+    threads: int  # in a block
+    blocks: int  # in the grid
+    last_warp: int  # the first thread of the last warp, which has the least to convolve: it does what needs few threads
+
+    # The image arrives.
+    words_per_thread: int  # words of an image that a thread brings from memory
+
+    # Forward and backward. Thread t has the pair of filters t % filter_pairs and belongs to group t // filter_pairs.
+    num_inputs: int  # K, inputs of the dense layer: an activation for each window and filter
+    filter_pairs: int
+    even: bool  # every pair has two filters; otherwise the last pair has one
+    groups: int  # groups of threads; group g takes the windows g, g + groups, ... for all filters
+    windows_per_thread: int
+    keep_weights: bool  # the thread keeps its dense weights in registers, from forward to backward
+    kept_windows: int  # windows whose dense weights it has in registers at a time
+
+    # Sums over a block of the filters' gradients, in two steps: the first leaves some partial sums for each pair.
+    partials_per_pair: int
+    threads_per_partial: int
+
+    # The dense update. The block takes its inputs in tiles, and the batch in chunks that fit into shared memory.
+    owned_inputs: int  # inputs whose ten weights each the block owns; input number K, always 1, has the biases
+    tile_inputs: int
+    num_tiles: int
+    weights_per_thread: int  # of a tile that a thread keeps
+    threads_per_input: int  # side by side; they share out the images of a chunk
+    chunk_images: int
+    num_chunks: int
+    chunk_stride: int  # from one row of images in shared memory to the next
+    sums_stride: int  # from the sums of one class in shared memory to those of the next
+    images_per_activation_load: int  # images whose activations arrive when each thread loads one
+    activation_loads: int  # of a thread for a chunk
+    images_per_gradient_load: int  # the same for the gradients at the logits
+    gradient_loads: int
+
+    # The update of the filters. A warp adds up what the blocks have left for one value.
+    filter_values: int  # of all filters: tap by tap, each for all filters, and last the biases
+    owned_filter_values: int  # at most, of a block
+    filter_values_per_thread: int
+    gather_rounds: int  # values, at most, for which a thread loads
+    gather_loads: int  # loads of a thread for one value
+
+    # Shared memory.
+    scratch_size: int  # used for one thing after another: all threads' sums, or a chunk of the batch
+    partial_sums_size: int  # the second step of sums over a block
+
+
+def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False):
+    """The Plan for a network (num_filters, relu), a launch of `blocks` blocks of this Shape, and an epoch."""
+    threads = shape.threads
+    num_inputs = WINDOWS * num_filters
+    filter_pairs = ceil_div(num_filters, 2)
+    groups = threads // filter_pairs
+    windows_per_thread = ceil_div(WINDOWS, groups)
+    # With few filters a thread has enough registers for all of its weights: it loads them once and uses them twice.
+    keep_weights = windows_per_thread <= 3 and shape.blocks_per_sm == 1
+    partials_per_pair = first_sums(filter_pairs, groups)
+    scratch_size = scratch_numbers(threads)
+
+    owned_inputs = ceil_div(num_inputs + 1, blocks)
+    tile_inputs = tile_size(owned_inputs, threads, scratch_size)
+    threads_per_input = split(tile_inputs, threads)
+    chunk_images = chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size)
+    images_per_activation_load, images_per_gradient_load = threads // tile_inputs, threads // NUM_CLASSES
+
+    filter_values = FILTER_VALUES * num_filters
+    owned_filter_values = ceil_div(filter_values, blocks)
+    partial_sums_size = max(
+        2 * FILTER_VALUES * (max(WARP_SIZE, partials_per_pair * filter_pairs) + 1),
+        owned_filter_values * (WARP_SIZE + 1),
+    )
+    return Plan(
+        num_filters=num_filters,
+        relu=relu,
+        batch_size=batch_size,
+        distort=distort,
+        threads=threads,
+        blocks=blocks,
+        last_warp=threads - WARP_SIZE,
+        words_per_thread=ceil_div(WORDS, threads),
+        num_inputs=num_inputs,
+        filter_pairs=filter_pairs,
+        even=num_filters % 2 == 0,
+        groups=groups,
+        windows_per_thread=windows_per_thread,
+        keep_weights=keep_weights,
+        kept_windows=windows_per_thread if keep_weights else 1,
+        partials_per_pair=partials_per_pair,
+        threads_per_partial=groups // partials_per_pair,
+        owned_inputs=owned_inputs,
+        tile_inputs=tile_inputs,
+        num_tiles=ceil_div(owned_inputs, tile_inputs),
+        weights_per_thread=ceil_div(tile_inputs * NUM_CLASSES, threads),
+        threads_per_input=threads_per_input,
+        chunk_images=chunk_images,
+        num_chunks=ceil_div(batch_size, chunk_images),
+        chunk_stride=chunk_row(chunk_images, tile_inputs, threads),
+        sums_stride=tile_inputs * (threads_per_input + 1),
+        images_per_activation_load=images_per_activation_load,
+        activation_loads=ceil_div(chunk_images, images_per_activation_load),
+        images_per_gradient_load=images_per_gradient_load,
+        gradient_loads=ceil_div(chunk_images, images_per_gradient_load),
+        filter_values=filter_values,
+        owned_filter_values=owned_filter_values,
+        filter_values_per_thread=ceil_div(owned_filter_values, threads),
+        gather_rounds=ceil_div(owned_filter_values * WARP_SIZE, threads),
+        gather_loads=ceil_div(blocks, WARP_SIZE),
+        scratch_size=scratch_size,
+        partial_sums_size=partial_sums_size,
+    )
+
+
+# -- what make_plan computes step by step -----------------------------------------------------------------------------
+
+
+def scratch_numbers(threads):
+    """Numbers of the scratch memory: two filters' values, and one more, of every thread; 2,048 at least."""
+    return max((2 * FILTER_VALUES + 1) * threads, 2048)
+
+
+def first_sums(filter_pairs, groups):
+    """Into how many partial sums the threads of a pair first add: as many as divide them evenly and fill a warp."""
+    return max(n for n in range(1, max(1, WARP_SIZE // filter_pairs) + 1) if groups % n == 0)
+
+
+def tile_size(owned_inputs, threads, scratch_size):
+    """Inputs that a block updates at a time: so many that a chunk with the gradients of all threads still fits."""
+    fitting = scratch_size // (threads // NUM_CLASSES | 1) - NUM_CLASSES
+    return min(owned_inputs, threads, fitting)
+
+
+def split(tile_inputs, threads):
+    """Threads for each input of a tile: a power of two, as many as there are, and a warp at most."""
+    number = 1
+    while 2 * number * tile_inputs <= threads and number < WARP_SIZE:
+        number *= 2
+    return number
+
+
+def chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size):
+    """Images of the batch at a time: all of them, halved until they fit; the threads of an input share them evenly."""
+    images = ceil_div(batch_size, threads_per_input) * threads_per_input
+    while (tile_inputs + NUM_CLASSES) * chunk_row(images, tile_inputs, threads) > scratch_size:
+        images = ceil_div(ceil_div(images, 2), threads_per_input) * threads_per_input
+    return images
+
+
+def chunk_row(images, tile_inputs, threads):
+    """Numbers from one row of a chunk in shared memory to the next; a row has one input's or class's number per image.
+
+    Loads bring whole groups of images, which may be more than the chunk has. An odd row puts the same image of
+    neighbouring rows into different banks of shared memory, so that threads which read them do not wait (no bank
+    conflict).
+    """
+    loads = threads // tile_inputs, threads // NUM_CLASSES
+    return max(ceil_div(images, load) * load for load in loads) | 1
+
+
+# -- who owns what; the kernel runs these functions too ---------------------------------------------------------------
+
+
+def owned_weight(plan, block, thread, tile, i):
+    """Dense weight number i that a thread keeps of one of its block's tiles: (input, class, whether there is one).
+
+    Input number K stands for the biases.
+    """
+    slot = thread + i * plan.threads
+    in_block, c = tile * plan.tile_inputs + slot // NUM_CLASSES, slot % NUM_CLASSES
+    k = block * plan.owned_inputs + in_block
+    there = (slot < plan.tile_inputs * NUM_CLASSES) & (in_block < plan.owned_inputs) & (k <= plan.num_inputs)
+    return k, c, there
+
+
+def owned_filter_value(plan, block, thread, i):
+    """Value number i of the filters that a thread keeps: (tap, filter, whether there is one). Tap 9 is the bias."""
+    value = block + (thread + i * plan.threads) * plan.blocks
+    return value // plan.num_filters, value % plan.num_filters, value < plan.filter_values
+
+
+# -- what the plan needs ----------------------------------------------------------------------------------------------
+
+
+def shared_bytes(plan):
+    """Bytes of shared memory of a block that learns and distorts images."""
+    images, distortion = 2 * PIXELS, PADDED * PADDED + NUM_DRAWS + NUM_COEFFICIENTS
+    return 4 * (images + distortion + 2 * NUM_CLASSES + plan.scratch_size + plan.partial_sums_size)
+
+
+def memory_sizes(plan):
+    """Numbers of the arrays that pass work between the blocks: activations, gradients at the logits, of the filters.
+
+    The first two have room for as many images as loads reach, which is more than the batch.
+    """
+    images = plan.num_chunks * plan.chunk_images + plan.chunk_stride
+    return images * plan.num_inputs, images * NUM_CLASSES, plan.blocks * plan.filter_values
+
+
+def max_registers(shape):
+    """Registers that a thread may use so that all blocks of this Shape fit on a multiprocessor at once."""
+    warps = ceil_div(shape.threads * shape.blocks_per_sm, WARP_SIZE * SCHEDULERS)  # that share a scheduler's registers
+    return min(255, REGISTERS // SCHEDULERS // (warps * WARP_SIZE) // 8 * 8)

@@ -25,8 +25,9 @@ def test_a_kernel_has_the_same_name_in_the_cache_of_every_process():
 import hashlib
 from numba.cuda.serialize import dumps
 from epoch_gpu import kernels
-for augment in (False, True):
-    for kernel in kernels(8, True, 384, 132, 1, 64, augment):
+from epoch_plan import ONE_IMAGE_A_BLOCK, make_plan
+for distort in (False, True):
+    for kernel in kernels(make_plan(8, True, ONE_IMAGE_A_BLOCK, 132, 64, distort), ONE_IMAGE_A_BLOCK):
         print(hashlib.sha256(dumps([cell.cell_contents for cell in kernel.py_func.__closure__])).hexdigest())
 """
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
@@ -54,10 +55,10 @@ def signatures():
             "dense_backward": (two, two, two),
             "dense_update": (two, two, float32, two, one),
         },
-        "cnn_gpu": {
+        "layers_gpu": {
             "gather_batch": (uint8[:, :, ::1], int32[::1], int32[::1], int32, int32[::1], three, int32[::1]),
             "advance": (int32[::1], int64),
-            "warp_set": (uint8[:, :, ::1], int64, uint8[:, :, ::1]),
+            "distort_set": (uint8[:, :, ::1], int64, uint8[:, :, ::1]),
         },
     }
 
@@ -67,13 +68,13 @@ def epoch_signatures():
     from numba import float32, float64, int32, uint32
 
     images, one, two, counts = uint32[:, ::1], float32[::1], float32[:, ::1], int32[::1]
-    learn = images, counts, counts, float64[::1], int32, *[one] * 4, *[one] * 3, counts, float64[:, :, ::1]
+    learn = images, counts, counts, float64[::1], *[one] * 4, *[one] * 3, counts, float64[:, :, ::1]
     return learn, (images, *[one] * 4, two, two)
 
 
 # Sums over a whole epoch are kept in float64, and CUDA's own sine takes it for angles of thousands of turns; everything
 # else is float32, and a stray literal would show as .f64.
-USES_FLOAT64 = {"softmax_cross_entropy", "learn_epoch", "warp_set"}
+USES_FLOAT64 = {"softmax_cross_entropy", "learn_epoch", "distort_set"}
 
 
 def compile_all():
@@ -97,9 +98,13 @@ def compile_all():
 
     # The kernels of an epoch are made for the network and the GPU; an odd number of filters is their hardest case.
     from epoch_gpu import kernels
+    from epoch_plan import MANY_IMAGES_A_BLOCK, ONE_IMAGE_A_BLOCK, make_plan
 
-    for filters, augment, blocks, batch_size in ((8, False, 132, 64), (13, True, 40, 1000)):
-        made = kernels(filters, augment, 384, blocks, 1, batch_size, augment)
+    for filters, distort, shape, blocks, batch_size in (
+        (8, False, ONE_IMAGE_A_BLOCK, 132, 64),
+        (13, True, MANY_IMAGES_A_BLOCK, 80, 1000),
+    ):
+        made = kernels(make_plan(filters, distort, shape, blocks, batch_size, distort), shape)
         for kernel, types in zip(made, epoch_signatures(), strict=True):
             for architecture in ARCHITECTURES:
                 check(kernel.py_func.__name__, ptx_of(kernel, types, architecture))

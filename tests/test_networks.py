@@ -6,7 +6,6 @@ import zipfile
 import numpy as np
 import pytest
 import reference
-from augment import draw_warps, warp_images
 from conftest import HAS_GPU
 from numba import cuda
 
@@ -14,9 +13,11 @@ import gpu_launch
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU, PATHS, path_problem
 from cnn_jit import CNNJit
+from distortion import distort_images, draw_distortions
 from epoch_gpu import as_words, kernels
 from errors import UserError
-from network import Parameters, epoch_order, initial_parameters
+from model_file import Parameters
+from network import epoch_order, initial_parameters
 
 ENGINES = [CNN, CNNJit, CNNGPU]
 # In the simulator a step takes seconds: there one filter and a handful of images, and blocks that fit them.
@@ -80,17 +81,17 @@ def test_learns_what_the_reference_learns(engine, activation, mnist):
 
 
 @pytest.mark.parametrize("engine", TRAINERS)
-def test_every_engine_warps_the_same_images(engine, mnist):
-    """Two epochs, each on warps of its own. On a GPU a sine may round a pixel to the next of 256 greys, hence 1e-3."""
+def test_every_engine_distorts_the_same_images(engine, mnist):
+    """Two epochs, each with its own distortions. On a GPU a sine may round a pixel to the next grey, hence 1e-3."""
     count, batch_size = count_for(engine, 3, 50), count_for(engine, 2, 16)
     images, labels = mnist.train_images[:count], mnist.train_labels[:count]
     network = make(engine)
     wanted = network.parameters
     losses = network.fit(images, labels, 2, batch_size, 0.1, augment=True)
     for epoch in range(2):
-        warped = warp_images(images, draw_warps(count, 7, epoch))
+        distorted = distort_images(images, draw_distortions(count, 7, epoch))
         order = epoch_order(7, epoch, count)
-        wanted, (loss,) = reference.train(wanted, warped, labels, [order], batch_size, 0.1, True)
+        wanted, (loss,) = reference.train(wanted, distorted, labels, [order], batch_size, 0.1, True)
         assert losses[epoch].loss == pytest.approx(loss, rel=1e-3)
     for found, array in zip(network.parameters, wanted, strict=True):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-3 if HAS_GPU else 1e-5)

@@ -1,0 +1,83 @@
+"""Instructions of the GPU that Numba has no name for, and one thing to tell its compiler.
+
+`@intrinsic` lets a function of ours write the compiler's own language: it returns the types of its arguments and its
+result, and a function that generates LLVM code. With `InlineAsm` that code holds a PTX instruction as it is. PTX is the
+assembly language of NVIDIA's GPUs (NVIDIA, "PTX ISA": `red`, `ld`, and the chapter on memory consistency).
+
+The simulator runs Python and not PTX: there these are plain functions, or are not called.
+"""
+
+from llvmlite import ir
+from numba import cuda, float32, int32, void
+from numba.core.types import UniTuple
+from numba.extending import intrinsic
+
+from gpu_launch import SIMULATED
+
+
+def address_of(context, builder, array_type, array):
+    """The address of an array's first element, in LLVM."""
+    return context.make_array(array_type)(context, builder, array).data
+
+
+@intrinsic
+def add_release(typing_context, array):
+    """array[0] += 1 in memory, atomically, after everything that was written before it ("release")."""
+
+    def generate(context, builder, signature, arguments):
+        address = address_of(context, builder, signature.args[0], arguments[0])
+        function = ir.FunctionType(ir.VoidType(), [address.type])
+        add = ir.InlineAsm(function, "red.release.gpu.add.s32 [$0], 1;", "l,~{memory}", side_effect=True)
+        builder.call(add, [address])
+        return context.get_dummy_value()
+
+    return void(array), generate
+
+
+@intrinsic
+def load_acquire(typing_context, array):
+    """array[0] from memory, from no cache and no register, before anything that is read after it ("acquire")."""
+
+    def generate(context, builder, signature, arguments):
+        address = address_of(context, builder, signature.args[0], arguments[0])
+        function = ir.FunctionType(ir.IntType(32), [address.type])
+        load = ir.InlineAsm(function, "ld.acquire.gpu.b32 $0, [$1];", "=r,l,~{memory}", side_effect=True)
+        return builder.call(load, [address])
+
+    return int32(array), generate
+
+
+if SIMULATED:
+
+    def index(i):
+        """i"""
+        return i
+
+    def load_pair(array, i):
+        """(array[i], array[i + 1])"""
+        return array[i], array[i + 1]
+
+else:
+
+    @cuda.jit(device=True)
+    def index(i):
+        """i, which is not negative, in a form that tells the compiler so.
+
+        In Numba, as in NumPy, an index below zero counts from the end, and the check for it costs more than the access
+        itself: in the kernels of epoch_gpu.py it was four instructions in five. After this mask the compiler sees that
+        the index cannot be negative, and leaves the check out.
+        """
+        return i & 0x7FFFFFFF
+
+    @intrinsic
+    def load_pair(typing_context, array, i):
+        """(array[i], array[i + 1]) of a float32 array by one load of eight bytes; i must be even."""
+
+        def generate(context, builder, signature, arguments):
+            address = builder.gep(address_of(context, builder, signature.args[0], arguments[0]), [arguments[1]])
+            pair = builder.load(builder.bitcast(address, ir.VectorType(ir.FloatType(), 2).as_pointer()))
+            pair.align = 8
+            values = [builder.extract_element(pair, ir.Constant(ir.IntType(32), n)) for n in range(2)]
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return UniTuple(float32, 2)(array, i), generate
