@@ -1,8 +1,9 @@
-"""The network in plain Python: one thread, one image at a time, nothing hidden.
+"""The network in plain Python: one thread, one image at a time. This is the file to read first.
 
     python cnn_cpu.py --epoch 3          trains on 1,000 images of MNIST and saves model.npz
 
-This is the engine to read first, and the one the GPU is measured against.
+The layers are in conv_gpu.py, pool_gpu.py and softmax_gpu.py, each with its CUDA twin below it. The GPU is measured
+against this engine.
 """
 
 from conv_gpu import Conv3x3

@@ -1,17 +1,17 @@
-"""The network on the threads of a CPU, compiled to machine code by Numba: the engine for those without a GPU.
+"""The network on the threads of a CPU, compiled to machine code by Numba: the engine for people without a GPU.
 
     python cnn_jit.py                        trains the network for photos and saves model.npz
     python cnn_jit.py --activation none      trains the network of the articles on MNIST as it is
 
-Two loops run in parallel in every step. First each image of the batch is learned by one thread, which leaves its
-activations, its gradient at the logits and its gradient of the filters (`learn_image`). Then each thread takes a share
-of the filters, and sums the batch's gradient for them and for the weights on their outputs (`update_filter`). No two
+Every step has two parallel loops. In the first one a thread learns one image of the batch (`learn_image`): it leaves the
+image's activations, its gradient at the logits and its gradient of the filters. In the second one a thread has one
+filter (`update_filter`): it sums the batch's gradient for this filter and for the dense weights on its outputs. No two
 threads ever add to the same number, so the result depends neither on their speed nor on how many there are.
 
-The vector units of a CPU do eight or sixteen multiplications at once, of numbers that lie side by side in memory. So
-the innermost loops run over the 169 windows of the pooling: `split_columns` lays out the pixels so that what two
-neighbouring windows see at one place of theirs lies side by side, and each filter has its activations and weights
-together: pooled (F, 169), weights (10, F, 169).
+The vector units of a CPU multiply eight or sixteen numbers at once, if these lie side by side in memory (SIMD). So the
+innermost loops run over the 169 windows of the pooling. `split_columns` lays out the pixels so that what neighbouring
+windows see at the same place lies side by side, and the activations and weights of a filter lie together: pooled
+(F, 169), weights (10, F, 169).
 """
 
 import math
@@ -27,9 +27,9 @@ from network import Network
 from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 from training import train_script, training_parser
 
-# What the compiler may do for speed. ORDERED: fuse multiplications with additions. FAST: also reorder sums, so that one
-# long sum can be taken in several lanes of a vector unit at once. NaN and infinity keep their meaning, so that a
-# training that diverges is noticed. With NumPy's error model no division checks for zero first.
+# What the compiler may do for speed. ORDERED: fuse multiplications with additions. FAST: also reorder sums, so that a
+# vector unit can add several parts of a long sum at once. NaN and infinity keep their meaning, so that a training that
+# diverges is noticed. With NumPy's error model no division first checks for zero.
 ORDERED = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy", "cache": True}
 FAST = ORDERED | {"fastmath": {"contract", "nsz", "arcp", "reassoc"}}
 WINDOWS = POOLED_SIZE * POOLED_SIZE  # 2x2 windows of the pooling
@@ -39,8 +39,9 @@ WINDOWS = POOLED_SIZE * POOLED_SIZE  # 2x2 windows of the pooling
 def split_columns(image, columns):
     """image (28, 28) uint8 -> columns (2, 4, 14 * 13): every second row from 0 or 1, every second column from 0..3.
 
-    A 2x2 window and the 3x3 filters at its four places see a patch of 4x4 pixels, two rows and columns further for the
-    next window. Pixel (row, column) of all the patches is columns[row % 2, column] from 13 * (row // 2) on.
+    The 3x3 filters at the four places of a 2x2 window see a patch of 4x4 pixels together. The patch of the next window
+    begins two rows or columns further. Pixel (row, column) of all patches is columns[row % 2, column], from
+    13 * (row // 2) on.
     """
     for parity in range(2):
         for row in range(IMAGE_SIZE // 2):
@@ -61,7 +62,7 @@ def pixel_under(columns, window, place, tap):
 def convolve(columns, window, place, taps, f):
     """Filter f at one place, 0..3, of a window.
 
-    In the same order at every place: what is equal stays equal, and the first of equal places can win.
+    Every place adds in the same order. So places that see equal pixels get equal numbers, and the first of them can win.
     """
     total = float32(0)
     for tap in range(9):
@@ -125,7 +126,7 @@ def cross_entropy(logits, label, grad_logits):
 def filter_gradient(columns, pooled, winners, relu, grad_pooled, grad_taps):
     """Fill grad_taps (10,), 9 taps and the bias of one filter, from its pooled, winners and grad_pooled, (169,) each.
 
-    Ten variables rather than an array, for the compiler keeps them in registers.
+    Ten variables, not an array, because the compiler keeps variables in registers.
     """
     g0 = g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = bias = float32(0)
     for window in range(WINDOWS):
@@ -148,7 +149,7 @@ def filter_gradient(columns, pooled, winners, relu, grad_pooled, grad_taps):
 
 @njit(**FAST)
 def learn_image(image, label, taps, filter_biases, relu, weights, biases, pooled, grad_logits, grad_taps):
-    """Both ways with one image: fill pooled (F, 169), grad_logits (10,), grad_taps (F, 10). Returns (loss, hit)."""
+    """Forward and backward with one image: fill pooled (F, 169), grad_logits (10,), grad_taps (F, 10); (loss, hit)."""
     columns = np.empty((2, 4, IMAGE_SIZE // 2 * POOLED_SIZE), np.float32)
     winners = np.empty(pooled.shape, np.int32)
     grad_pooled = np.empty(pooled.shape, np.float32)

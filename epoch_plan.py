@@ -113,26 +113,11 @@ def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False):
     """The Plan for a network (num_filters, relu), a launch of `blocks` blocks of this Shape, and an epoch."""
     threads = shape.threads
     num_inputs = WINDOWS * num_filters
-    filter_pairs = ceil_div(num_filters, 2)
-    groups = threads // filter_pairs
-    windows_per_thread = ceil_div(WINDOWS, groups)
-    # With few filters a thread has enough registers for all of its weights: it loads them once and uses them twice.
-    keep_weights = windows_per_thread <= 3 and shape.blocks_per_sm == 1
-    partials_per_pair = first_sums(filter_pairs, groups)
     scratch_size = scratch_numbers(threads)
-
-    owned_inputs = ceil_div(num_inputs + 1, blocks)
-    tile_inputs = tile_size(owned_inputs, threads, scratch_size)
-    threads_per_input = split(tile_inputs, threads)
-    chunk_images = chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size)
-    images_per_activation_load, images_per_gradient_load = threads // tile_inputs, threads // NUM_CLASSES
-
-    filter_values = FILTER_VALUES * num_filters
-    owned_filter_values = ceil_div(filter_values, blocks)
-    partial_sums_size = max(
-        2 * FILTER_VALUES * (max(WARP_SIZE, partials_per_pair * filter_pairs) + 1),
-        owned_filter_values * (WARP_SIZE + 1),
-    )
+    forward = share_forward(num_filters, shape)
+    dense = share_dense(num_inputs, threads, blocks, batch_size, scratch_size)
+    filters = share_filters(num_filters, threads, blocks)
+    first_sums = forward["partials_per_pair"] * forward["filter_pairs"]
     return Plan(
         num_filters=num_filters,
         relu=relu,
@@ -143,62 +128,85 @@ def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False):
         last_warp=threads - WARP_SIZE,
         words_per_thread=ceil_div(WORDS, threads),
         num_inputs=num_inputs,
-        filter_pairs=filter_pairs,
-        even=num_filters % 2 == 0,
-        groups=groups,
-        windows_per_thread=windows_per_thread,
-        keep_weights=keep_weights,
-        kept_windows=windows_per_thread if keep_weights else 1,
-        partials_per_pair=partials_per_pair,
-        threads_per_partial=groups // partials_per_pair,
-        owned_inputs=owned_inputs,
-        tile_inputs=tile_inputs,
-        num_tiles=ceil_div(owned_inputs, tile_inputs),
-        weights_per_thread=ceil_div(tile_inputs * NUM_CLASSES, threads),
-        threads_per_input=threads_per_input,
-        chunk_images=chunk_images,
-        num_chunks=ceil_div(batch_size, chunk_images),
-        chunk_stride=chunk_row(chunk_images, tile_inputs, threads),
-        sums_stride=tile_inputs * (threads_per_input + 1),
-        images_per_activation_load=images_per_activation_load,
-        activation_loads=ceil_div(chunk_images, images_per_activation_load),
-        images_per_gradient_load=images_per_gradient_load,
-        gradient_loads=ceil_div(chunk_images, images_per_gradient_load),
-        filter_values=filter_values,
-        owned_filter_values=owned_filter_values,
-        filter_values_per_thread=ceil_div(owned_filter_values, threads),
-        gather_rounds=ceil_div(owned_filter_values * WARP_SIZE, threads),
-        gather_loads=ceil_div(blocks, WARP_SIZE),
+        **forward,
+        **dense,
+        **filters,
         scratch_size=scratch_size,
-        partial_sums_size=partial_sums_size,
+        partial_sums_size=max(
+            2 * FILTER_VALUES * (max(WARP_SIZE, first_sums) + 1), filters["owned_filter_values"] * (WARP_SIZE + 1)
+        ),
     )
 
 
-# -- what make_plan computes step by step -----------------------------------------------------------------------------
+# -- what make_plan computes, part by part ----------------------------------------------------------------------------
+
+
+def share_forward(num_filters, shape):
+    """The part of the Plan for forward and backward, and for the sums of the filters' gradients over a block."""
+    filter_pairs = ceil_div(num_filters, 2)
+    groups = shape.threads // filter_pairs
+    windows_per_thread = ceil_div(WINDOWS, groups)
+    # With few filters a thread has enough registers for all of its weights: it loads them once and uses them twice.
+    keep_weights = windows_per_thread <= 3 and shape.blocks_per_sm == 1
+    # As many partial sums as divide the threads of a pair evenly and fill a warp.
+    fill_a_warp = range(1, max(1, WARP_SIZE // filter_pairs) + 1)
+    partials_per_pair = max(n for n in fill_a_warp if groups % n == 0)
+    return {
+        "filter_pairs": filter_pairs,
+        "even": num_filters % 2 == 0,
+        "groups": groups,
+        "windows_per_thread": windows_per_thread,
+        "keep_weights": keep_weights,
+        "kept_windows": windows_per_thread if keep_weights else 1,
+        "partials_per_pair": partials_per_pair,
+        "threads_per_partial": groups // partials_per_pair,
+    }
+
+
+def share_dense(num_inputs, threads, blocks, batch_size, scratch_size):
+    """The part of the Plan for the dense update."""
+    owned_inputs = ceil_div(num_inputs + 1, blocks)
+    # So many inputs at a time that the scratch memory has room for an image of each thread's gradient load.
+    fitting = scratch_size // (threads // NUM_CLASSES | 1) - NUM_CLASSES
+    tile_inputs = min(owned_inputs, threads, fitting)
+    threads_per_input = 1  # a power of two: as many as there are threads, and a warp at most
+    while 2 * threads_per_input * tile_inputs <= threads and threads_per_input < WARP_SIZE:
+        threads_per_input *= 2
+    chunk_images = chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size)
+    images_per_activation_load, images_per_gradient_load = threads // tile_inputs, threads // NUM_CLASSES
+    return {
+        "owned_inputs": owned_inputs,
+        "tile_inputs": tile_inputs,
+        "num_tiles": ceil_div(owned_inputs, tile_inputs),
+        "weights_per_thread": ceil_div(tile_inputs * NUM_CLASSES, threads),
+        "threads_per_input": threads_per_input,
+        "chunk_images": chunk_images,
+        "num_chunks": ceil_div(batch_size, chunk_images),
+        "chunk_stride": chunk_row(chunk_images, tile_inputs, threads),
+        "sums_stride": tile_inputs * (threads_per_input + 1),
+        "images_per_activation_load": images_per_activation_load,
+        "activation_loads": ceil_div(chunk_images, images_per_activation_load),
+        "images_per_gradient_load": images_per_gradient_load,
+        "gradient_loads": ceil_div(chunk_images, images_per_gradient_load),
+    }
+
+
+def share_filters(num_filters, threads, blocks):
+    """The part of the Plan for the update of the filters."""
+    filter_values = FILTER_VALUES * num_filters
+    owned_filter_values = ceil_div(filter_values, blocks)
+    return {
+        "filter_values": filter_values,
+        "owned_filter_values": owned_filter_values,
+        "filter_values_per_thread": ceil_div(owned_filter_values, threads),
+        "gather_rounds": ceil_div(owned_filter_values * WARP_SIZE, threads),
+        "gather_loads": ceil_div(blocks, WARP_SIZE),
+    }
 
 
 def scratch_numbers(threads):
     """Numbers of the scratch memory: two filters' values, and one more, of every thread; 2,048 at least."""
     return max((2 * FILTER_VALUES + 1) * threads, 2048)
-
-
-def first_sums(filter_pairs, groups):
-    """Into how many partial sums the threads of a pair first add: as many as divide them evenly and fill a warp."""
-    return max(n for n in range(1, max(1, WARP_SIZE // filter_pairs) + 1) if groups % n == 0)
-
-
-def tile_size(owned_inputs, threads, scratch_size):
-    """Inputs that a block updates at a time: so many that a chunk with the gradients of all threads still fits."""
-    fitting = scratch_size // (threads // NUM_CLASSES | 1) - NUM_CLASSES
-    return min(owned_inputs, threads, fitting)
-
-
-def split(tile_inputs, threads):
-    """Threads for each input of a tile: a power of two, as many as there are, and a warp at most."""
-    number = 1
-    while 2 * number * tile_inputs <= threads and number < WARP_SIZE:
-        number *= 2
-    return number
 
 
 def chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size):

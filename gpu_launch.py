@@ -1,9 +1,11 @@
-"""How work is laid over the GPU: is there one, which blocks and grid does it take, what is replayed, a block's sum.
+"""How work is brought to the GPU: is there one, which blocks and grid, recording and replaying, the sum of a block.
 
-The layers write a kernel for ONE element of the result, which one thread computes or, where it is a long sum, one
-block, and launch it over a grid that covers them all. What is launched again and again can be recorded (`record`).
-`from numba import cuda` gives numba-cuda, NVIDIA's package, where it is installed (requirements.txt does); with it
-comes the CUDA simulator, in which the tests run these same kernels without a GPU.
+A kernel of the layers is written for ONE element of the result. A thread computes it or, if it is a long sum, a block
+does. The launch says how many threads a block has and how many blocks the grid has, so that together they cover all
+elements. What is launched again and again can be recorded (`record`).
+
+`from numba import cuda` is numba-cuda, NVIDIA's package, which requirements.txt installs. It brings the CUDA simulator,
+in which the tests run these same kernels without a GPU.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from numba import config, cuda, float32
 import kernel_cache  # noqa: F401 (where the compiled kernels are kept)
 from errors import UserError
 
-# A small grid leaves a large GPU idle, and Numba warns of each one. Here batches of one image are part of the lesson.
+# Numba warns of every small grid, which leaves most of a GPU idle. Here batches of one image are part of the lesson.
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
@@ -33,15 +35,15 @@ def gpu_problem():
             cuda.get_current_device()
             return None
         problem = str(getattr(cuda, "cuda_error", lambda: None)() or "no CUDA driver, or no CUDA GPU, was found")
-    except Exception as error:  # a broken driver can answer with nearly anything, and none of it is for the user
+    except Exception as error:  # a broken driver raises errors of many kinds, and the user needs only their text
         problem = str(error) or type(error).__name__
     return " ".join(problem.split())
 
 
 def use_gpu(device):
-    """Whether to run on the GPU, for a --device of "auto" (where there is one), "cuda" or "cpu".
+    """Whether to run on the GPU: device is "auto" (the GPU if there is one), "cuda" or "cpu".
 
-    Says in one line on stderr why "auto" means the CPU. Raises UserError when "cuda" is asked for and there is none.
+    When "auto" means the CPU, one line on stderr says why. Raises UserError for "cuda" when there is no GPU.
     """
     problem = gpu_problem() if device != "cpu" else None
     if problem and device == "cuda":
@@ -52,7 +54,7 @@ def use_gpu(device):
 
 
 def check_block(block):
-    """The block as (x, y) when the GPU takes it. Raises UserError when not."""
+    """The block (x, y), if a GPU takes it. Raises UserError if not."""
     x, y = block
     if x < 1 or y < 1 or x * y > MAX_THREADS:
         raise UserError(f"a block of {x}x{y} is {x * y} threads, and a CUDA GPU takes 1 to {MAX_THREADS}; try 16x16")
@@ -71,14 +73,17 @@ def parse_block(text):
 
 
 def grid(columns, rows, layers, block):
-    """Blocks needed to give each of columns x rows x layers elements a thread: (x, y, z) with one layer per z."""
+    """The grid (x, y, z) whose blocks give each of columns x rows x layers elements a thread, with one layer per z.
+
+    A division that rounds up: 26 columns need two blocks of 16, and the last 6 threads of a row have nothing to do.
+    """
     return -(-columns // block[0]), -(-rows // block[1]), layers
 
 
 def reusable_arrays(dtype=np.float32):
-    """A function (*shape) -> device array of this dtype that hands out the same array each time it sees the same shape.
+    """A function (*shape) -> device array of this dtype, the same array for the same shape.
 
-    A layer asks it for its output: a training run then allocates twice, for the full batches and for the last one.
+    A layer asks it for its output. So a training allocates only twice: for the full batches, and for the last one.
     """
     return cache(lambda *shape: cuda.device_array(shape, dtype))
 
@@ -96,10 +101,10 @@ def graph_problem():
 
 
 def record(launch):
-    """A CUDA graph of the kernels and copies that launch(stream) asks for, as a function that replays them.
+    """Record the kernels and copies that launch(stream) asks for as a CUDA graph; returns a function that replays them.
 
-    It costs the host far less than the launches do. Their arguments are frozen: the caller keeps the arrays, on the
-    device and on the host, for as long as the function. Needs `graph_problem` to be None.
+    A replay costs the host far less than the launches do. Their arguments stay what they were: the caller must keep the
+    arrays, on the device and on the host, for as long as the function. Needs `graph_problem` to be None.
     """
     from cuda.core import Device
 
@@ -116,9 +121,9 @@ def record(launch):
 
 
 class Repeated:
-    """Calls launch(stream), always the same; records it when it comes again, and replays the recording from then on.
+    """Calls launch(stream), always the same one. The second call records it, and later calls replay the recording.
 
-    Where nothing can be recorded it launches every time.
+    Where nothing can be recorded, every call launches.
     """
 
     def __init__(self):
@@ -139,8 +144,9 @@ class Repeated:
 def block_sum(value):
     """The sum of one float32 from each thread of the block, returned to all of them; every thread must call it.
 
-    A tree in shared memory: the upper half of the values is added to the lower half until one is left. The order of
-    the additions depends on the block's shape alone, so the same block gives the same bits every time.
+    A tree reduction in shared memory: the upper half of the values is added to the lower half, again and again, until
+    one value is left. The order of the additions depends only on the shape of the block, so the same shape gives the
+    same bits every time.
     """
     values = cuda.shared.array(MAX_THREADS, float32)
     thread = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
@@ -154,5 +160,5 @@ def block_sum(value):
         cuda.syncthreads()
         count = half
     total = values[0]
-    cuda.syncthreads()  # nobody may write the next sum's values before everybody has read this one
+    cuda.syncthreads()  # no thread may write values of the next sum before all have read this total
     return total

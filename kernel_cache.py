@@ -1,10 +1,11 @@
-"""Where Numba keeps compiled functions: a folder that belongs to the present source, so that every edit takes effect.
+"""Where Numba keeps compiled functions: in a folder of the present source, so that every edit takes effect.
 
-Numba's cache on the disk notes the file in which a compiled function stands, and nothing of the other files. Edit a
-helper that stands elsewhere, and the old machine code stays in use: a student's change would do nothing. So the name of
-the folder is a hash of all files that hold compiled code. After an edit it is a new folder, and the old one is deleted.
+Numba's cache on the disk notes when the file of a compiled function has changed, but not when its helpers and constants
+in other files have. After an edit there, the old machine code would stay in use: a student's change would do nothing. So
+the name of the folder is a hash of all files that matter (SOURCES). After an edit there is a new folder, and the old one
+is deleted.
 
-Every module with a `cache=True` imports this one, for Numba must know the folder before it meets the first of them.
+Every module with a `cache=True` imports this one, because Numba must know the folder before it meets the first of them.
 A folder that the user has chosen, by the environment variable NUMBA_CACHE_DIR, is left alone.
 """
 
@@ -17,9 +18,9 @@ from numba import config
 ROOT = Path(__file__).resolve().parent
 PARENT = ROOT / "__pycache__"
 PREFIX = "kernels-"
-SOURCES = (
-    "bench.py", "cnn_jit.py", "conv_gpu.py", "distortion.py", "epoch_gpu.py", "epoch_plan.py", "gpu_launch.py",
-    "layers_gpu.py", "naive_gpu.py", "pool_gpu.py", "sizes.py", "softmax_gpu.py",
+SOURCES = (  # all files with functions that Numba compiles and keeps, and with constants of theirs
+    "benchmark/machine.py", "cnn_jit.py", "conv_gpu.py", "distortion.py", "epoch_gpu.py", "epoch_plan.py",
+    "gpu_instructions.py", "gpu_launch.py", "layers_gpu.py", "pool_gpu.py", "sizes.py", "softmax_gpu.py",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from gpu_launch import grid
 from network import scale
 from pool_gpu import maxpool2_backward, maxpool2_forward
 from sizes import CONVOLVED_SIZE, NUM_CLASSES, POOLED_SIZE
-from softmax_gpu import IMAGES_PER_BLOCK, LANES, dense_backward, dense_forward, dense_update, softmax_cross_entropy
+from softmax_gpu import LANES, dense_backward, dense_forward, dense_update, softmax_cross_entropy
 
 config.CUDA_WARN_ON_IMPLICIT_COPY = 0  # Numba warns of exactly what is shown here
 
@@ -80,8 +80,7 @@ class NaiveRung:
         conv3x3_forward[over_convolved, block](image, self.filters, self.filter_biases, self.relu, convolved)
         maxpool2_forward[over_pooled, block](convolved, pooled)
         dense_forward[1, block](flat, self.weights, self.biases, logits)
-        row = (LANES, IMAGES_PER_BLOCK)
-        softmax_cross_entropy[1, row](logits, label, probabilities, grad_logits, loss, hit)
+        softmax_cross_entropy[1, (LANES, 1)](logits, label, probabilities, grad_logits, loss, hit)
 
         grad_flat, grad_convolved = np.empty_like(flat), np.empty_like(convolved)
         dense_backward[grid(flat.size, 1, 1, block)[:2], block](grad_logits, self.weights, grad_flat)

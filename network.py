@@ -1,10 +1,10 @@
-"""What every engine of the network shares: the start, the order of the images, and the training loop.
+"""What all engines of the network share: the start, the order of the images, and the training loop.
 
     image 28x28 -> Conv3x3 (F filters) -> 26x26xF -> MaxPool2 -> 13x13xF -> Softmax (dense 13*13*F -> 10)
 
 `Network` is the base of `CNN` (plain Python), `CNNJit` (CPU threads) and `CNNGPU` (CUDA). An engine adds only how it
-holds its parameters, how it trains one epoch and how it computes the logits of a batch, so that two engines with the
-same seed learn the same thing from the same images.
+holds its parameters, how it trains one epoch and how it computes the logits of a batch. So two engines with the same
+seed learn the same from the same images.
 """
 
 import time
@@ -22,7 +22,7 @@ LEARNING_RATE = 0.2
 
 
 class Epoch(NamedTuple):
-    """What one epoch of training gave, over the images as they were when their turn came."""
+    """What one epoch of training gave: means over its images, each read just before the weights learned from it."""
 
     loss: float  # mean cross-entropy, in nats
     accuracy: float  # 0..1
@@ -75,7 +75,7 @@ class Network:
         self.meta = {}
         self._set_parameters(parameters or initial_parameters(num_filters, seed))
 
-    # What an engine adds.
+    # What an engine must add.
 
     def _set_parameters(self, parameters):
         """Take these Parameters as the state to go on from."""
@@ -107,7 +107,7 @@ class Network:
         images, labels = data
         return distort_images(images, draw_distortions(len(images), self.seed, epoch)), labels
 
-    # Some: a method (batch_size, augment) that compiles, ahead of time, what `fit` and `logits` would compile.
+    # An engine that compiles for seconds may have a method compile(batch_size, augment), which does so ahead of time.
     compile = None
 
     # What all engines do alike.
@@ -126,21 +126,15 @@ class Network:
     ):
         """Train with mini-batch SGD on the mean gradient of each batch; the last batch of an epoch may be smaller.
 
-        progress(count, loss, correct) is called as training goes: so many images more are learned, with this summed
-        loss and so many read right (both None where the engine does not know yet). after_epoch(epoch) is called with
-        each Epoch. augment: whether every epoch distorts each image anew, as the seed decides (distortion.py).
-        schedule(done): by what the learning rate is multiplied when so many of the epochs are done.
+        progress(count, loss, correct) is called during training: `count` more images are learned; their summed loss and
+        how many were read right are None if the engine does not know yet. after_epoch(epoch) is called with each
+        Epoch. augment: whether every epoch distorts each image anew, as the seed decides (distortion.py).
+        schedule(done): the factor of the learning rate when `done` epochs are done.
 
         Returns the list of Epochs. Raises UserError when the loss is no longer finite.
         """
         images, labels = check_images(images), check_labels(labels, len(images))
-        if epochs < 0 or batch_size < 1 or not 0 <= learning_rate < float("inf"):
-            raise ValueError(f"cannot train {epochs} epochs at batch size {batch_size}, learning rate {learning_rate}")
-        if len(images) == 0:
-            raise ValueError("there is no image to train on")
-        batch_size = min(batch_size, len(images))
-        if batch_size > MAX_BATCH:
-            raise ValueError(f"the batch size must be at most {MAX_BATCH}, not {batch_size}")
+        batch_size = check_training(len(images), epochs, batch_size, learning_rate)
         placed = self._place(images, labels)
 
         def prepare():
@@ -223,6 +217,18 @@ def check_labels(labels, count):
     if count and not 0 <= labels.min() <= labels.max() < NUM_CLASSES:
         raise ValueError(f"labels must be 0..{NUM_CLASSES - 1}, not {labels.min()}..{labels.max()}")
     return labels.astype(np.int32)
+
+
+def check_training(count, epochs, batch_size, learning_rate):
+    """The size of the batches of `count` images; ValueError unless they can be trained on like this."""
+    if epochs < 0 or batch_size < 1 or not 0 <= learning_rate < float("inf"):
+        raise ValueError(f"cannot train {epochs} epochs at batch size {batch_size}, learning rate {learning_rate}")
+    if count == 0:
+        raise ValueError("there is no image to train on")
+    batch_size = min(batch_size, count)
+    if batch_size > MAX_BATCH:
+        raise ValueError(f"the batch size must be at most {MAX_BATCH}, not {batch_size}")
+    return batch_size
 
 
 def check_finite(loss, learning_rate, epoch):

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ import reference
 from conftest import HAS_GPU
 from numba import cuda
 
+import epoch_gpu
 import gpu_launch
 from cnn_cpu import CNN
-from cnn_gpu import CNNGPU, PATHS, path_problem
+from cnn_gpu import CNNGPU, PATHS, RUNGS, path_problem, possible_path
 from cnn_jit import CNNJit
 from distortion import distort_images, draw_distortions
 from epoch_gpu import as_words, kernels
+from epoch_plan import MAX_FILTERS
 from errors import UserError
 from model_file import Parameters
 from network import epoch_order, initial_parameters
@@ -95,6 +98,78 @@ def test_every_engine_distorts_the_same_images(engine, mnist):
         assert losses[epoch].loss == pytest.approx(loss, rel=1e-3)
     for found, array in zip(network.parameters, wanted, strict=True):
         np.testing.assert_allclose(found, array, rtol=1e-3, atol=1e-3 if HAS_GPU else 1e-5)
+
+
+def forbid(monkeypatch, rung, reason):
+    monkeypatch.setattr(rung, "problem", staticmethod(lambda num_filters: reason))
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "wanted"),
+    [
+        ([], "epoch"),
+        (["epoch"], "graph"),
+        (["epoch", "graph"], "layers"),
+        (["graph"], "epoch"),
+    ],
+)
+def test_a_rung_that_is_not_possible_gives_way_to_the_next_slower_one(forbidden, wanted, monkeypatch):
+    for path, rung in RUNGS.items():
+        forbid(monkeypatch, rung, f"no {path} today" if path in forbidden else None)
+    path, refused = possible_path("epoch", 8)
+    assert path == wanted
+    if wanted != "epoch":
+        assert [line.split(":")[0] for line in refused] == [
+            f"path {path} is not possible here (no {path} today)" for path in forbidden
+        ]
+        assert refused[-1].endswith(f"taking {wanted}")
+    assert possible_path("layers", 8) == ("layers", [])
+
+
+def test_training_without_the_fastest_rungs_says_so_and_learns_the_same(mnist, monkeypatch, capsys):
+    """As on Windows, whose usual driver launches no blocks together, with a cuda-core that records no graphs."""
+    forbid(monkeypatch, RUNGS["epoch"], "no cooperative launch")
+    forbid(monkeypatch, RUNGS["graph"], "no graphs")
+    images, labels = mnist.train_images[:2], mnist.train_labels[:2]
+    network, wanted = make(CNNGPU), make(on_path("layers"))
+    network.compile(2, augment=False)
+    network.fit(images, labels, 1, 2, 0.1)
+    assert capsys.readouterr().err.splitlines() == [
+        "path epoch is not possible here (no cooperative launch): taking graph",
+        "path graph is not possible here (no graphs): taking layers",
+    ]
+    wanted.fit(images, labels, 1, 2, 0.1)
+    for one, other in zip(network.parameters, wanted.parameters, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+H100 = SimpleNamespace(
+    MULTIPROCESSOR_COUNT=132,
+    MAX_SHARED_MEMORY_PER_MULTIPROCESSOR=228 * 1024,
+    compute_capability=(9, 0),
+    COOPERATIVE_LAUNCH=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "filters", "reason"),
+    [
+        ({}, 8, None),
+        ({}, 193, "at most 192 filters, not 193"),
+        ({"COOPERATIVE_LAUNCH": 0}, 8, "Windows in WDDM mode"),
+        ({"compute_capability": (6, 1)}, 8, "7.0 (Volta)"),
+        ({"MAX_SHARED_MEMORY_PER_MULTIPROCESSOR": 48 * 1024}, 8, "more shared memory than this GPU has"),
+        ({"MULTIPROCESSOR_COUNT": 4}, 192, "more shared memory than this GPU has"),
+    ],
+)
+def test_one_launch_for_an_epoch_says_which_gpu_cannot(change, filters, reason, monkeypatch):
+    gpu = SimpleNamespace(**{**vars(H100), **change})
+    monkeypatch.setattr(epoch_gpu, "SIMULATED", False)
+    monkeypatch.setattr(epoch_gpu, "MAX_FILTERS", MAX_FILTERS)
+    monkeypatch.setattr(epoch_gpu, "gpu_problem", lambda: None)
+    monkeypatch.setattr(epoch_gpu.cuda, "get_current_device", lambda: gpu)
+    problem = epoch_gpu.epoch_problem(filters)
+    assert problem is None if reason is None else reason in problem
 
 
 @pytest.mark.parametrize("augment", [False, True])
