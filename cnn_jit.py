@@ -3,8 +3,8 @@
     python cnn_jit.py                        trains the network for photos and saves model.npz
     python cnn_jit.py --activation none      trains the network of the articles on MNIST as it is
 
-Every step has two parallel loops. In the first one a thread learns one image of the batch (`learn_image`): it leaves the
-image's activations, its gradient at the logits and its gradient of the filters. In the second one a thread has one
+Every step has two parallel loops. In the first one a thread learns one image of the batch (`learn_image`): it leaves
+the image's activations, its gradient at the logits and its gradient of the filters. In the second one a thread has one
 filter (`update_filter`): it sums the batch's gradient for this filter and for the dense weights on its outputs. No two
 threads ever add to the same number, so the result depends neither on their speed nor on how many there are.
 
@@ -62,7 +62,8 @@ def pixel_under(columns, window, place, tap):
 def convolve(columns, window, place, taps, f):
     """Filter f at one place, 0..3, of a window.
 
-    Every place adds in the same order. So places that see equal pixels get equal numbers, and the first of them can win.
+    Every place adds in the same order. So places that see equal pixels get equal numbers, and the first of them can
+    win.
     """
     total = float32(0)
     for tap in range(9):

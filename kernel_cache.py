@@ -1,9 +1,9 @@
 """Where Numba keeps compiled functions: in a folder of the present source, so that every edit takes effect.
 
 Numba's cache on the disk notes when the file of a compiled function has changed, but not when its helpers and constants
-in other files have. After an edit there, the old machine code would stay in use: a student's change would do nothing. So
-the name of the folder is a hash of all files that matter (SOURCES). After an edit there is a new folder, and the old one
-is deleted.
+in other files have. After an edit there, the old machine code would stay in use: a student's change would do nothing.
+So the name of the folder is a hash of all files that matter (SOURCES). After an edit there is a new folder, and the old
+one is deleted.
 
 Every module with a `cache=True` imports this one, because Numba must know the folder before it meets the first of them.
 A folder that the user has chosen, by the environment variable NUMBA_CACHE_DIR, is left alone.
