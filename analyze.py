@@ -5,8 +5,8 @@
     python analyze.py photo.jpg --debug stages             ... and shows how the digits were found
     python analyze.py --evaluate samples/manifest.tsv      scores the reader on labelled pictures
 
-`segment.py` finds the digits and brings them into MNIST's form; the network reads them all in one batch, on the GPU
-where there is one. One bad picture does not stop the others; the exit status is 2 then.
+photos/segment.py finds the digits and brings each into the form of MNIST. The network reads them all in one batch, on
+the GPU where there is one. A bad picture does not stop the others, but the exit status is then 2.
 """
 
 import json
@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from errors import Parser, UserError, number, run
-from photos.drawing import annotate, failure_sheet, montage, save_image
+from photos.drawing import annotate, failure_sheet, save_image, stage_sheet
 from photos.opening import open_picture
 from photos.reading import Reading, read_pictures
 from photos.scoring import read_manifest, report, score_pictures
@@ -23,57 +23,16 @@ from photos.scoring import read_manifest, report, score_pictures
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "digits.npz"
 
 
-def load_model(path, device):
-    """The network from a model file on the wanted device: "cuda", "cpu", or "auto" for the GPU where there is one."""
-    if device != "cpu":
-        from gpu_launch import gpu_problem  # CUDA is imported only where it may be used: it takes its time
-
-        problem = gpu_problem()
-        if problem is None:
-            from cnn_gpu import CNNGPU
-
-            return CNNGPU.load(path)
-        if device == "cuda":
-            raise UserError(f"--device cuda: {problem}")
-    from cnn_jit import CNNJit
-
-    return CNNJit.load(path)
+def main(argv=None):
+    args = parse_arguments(argv)
+    model = load_model(args.model, args.device)
+    if args.evaluate:
+        return evaluate(args.evaluate, model, args)
+    return read_and_print(args.pictures, model, args)
 
 
-# -- results as text --------------------------------------------------------------------------------------------------
-
-
-def as_text(reading, min_confidence, headed):
-    """What is printed for a picture; headed: below its name, for there are several."""
-    lines = reading.lines(min_confidence) or ["no digits found"]
-    return "\n".join([f"{reading.file}:"] + [f"  {line}" for line in lines] if headed else lines)
-
-
-def as_json(file, reading, min_confidence):
-    """One JSON object, on one line."""
-    if isinstance(reading, UserError):
-        return json.dumps({"file": str(file), "error": str(reading)})
-    digits = [
-        {"digit": int(value), "confidence": round(float(confidence), 4), "box": list(digit.box), "line": digit.line}
-        for digit, value, confidence in zip(reading.digits, reading.values, reading.confidences, strict=True)
-    ]
-    return json.dumps({"file": str(file), "lines": reading.lines(min_confidence), "digits": digits})
-
-
-def output_names(files):
-    """A PNG file name for each picture; pictures of the same name in different folders do not overwrite each other."""
-    seen, names = Counter(), []
-    for file in files:
-        stem = Path(file).stem
-        seen[stem] += 1
-        names.append(f"{stem}.png" if seen[stem] == 1 else f"{stem}-{seen[stem]}.png")
-    return names
-
-
-# -- the command ------------------------------------------------------------------------------------------------------
-
-
-def parse_arguments(argv):
+def parse_arguments(argv=None):
+    """The options of the command line; leaves the program with one line and status 2 when they do not fit together."""
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="pictures of handwritten digits, of any kind")
     parser.add_argument(
@@ -104,6 +63,29 @@ def parse_arguments(argv):
     return args
 
 
+def load_model(path, device):
+    """The network from a model file, on a device: "cuda", "cpu", or "auto" for the GPU where there is one.
+
+    Raises UserError when the file is no model, or when "cuda" is asked for and there is no GPU.
+    """
+    if device != "cpu":
+        from gpu_launch import gpu_problem  # slow to import, and not needed for "cpu"
+
+        problem = gpu_problem()
+        if problem is None:
+            from cnn_gpu import CNNGPU
+
+            return CNNGPU.load(path)
+        if device == "cuda":
+            raise UserError(f"--device cuda: {problem}")
+    from cnn_jit import CNNJit
+
+    return CNNJit.load(path)
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
 def read_and_print(files, model, args):
     """Read, print and draw the pictures; returns the exit status."""
     readings = read_pictures(files, model)
@@ -118,22 +100,57 @@ def read_and_print(files, model, args):
     return 2 if any(isinstance(reading, UserError) for reading in readings) else 0
 
 
+def complain(error):
+    """A picture's UserError in one line on stderr, as `errors.run` prints the others."""
+    print(f"analyze.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def as_text(reading, min_confidence, headed):
+    """The lines of digits of one picture. headed: below its name, because there are several pictures."""
+    lines = reading.lines(min_confidence) or ["no digits found"]
+    return "\n".join([f"{reading.file}:"] + [f"  {line}" for line in lines] if headed else lines)
+
+
+def as_json(file, reading, min_confidence):
+    """One JSON object, on one line: what was read in a picture, or the error."""
+    if isinstance(reading, UserError):
+        return json.dumps({"file": str(file), "error": str(reading)})
+    digits = [
+        {"digit": int(value), "confidence": round(float(confidence), 4), "box": list(digit.box), "line": digit.line}
+        for digit, value, confidence in zip(reading.digits, reading.values, reading.confidences, strict=True)
+    ]
+    return json.dumps({"file": str(file), "lines": reading.lines(min_confidence), "digits": digits})
+
+
 def draw_all(files, readings, args):
+    """Write what --output and --debug ask for, for each picture that was read."""
     for file, name, reading in zip(files, output_names(files), readings, strict=True):
         if isinstance(reading, Reading) and (args.output or args.debug):
             picture = open_picture(file)
             if args.output:
                 save_image(annotate(picture, reading, args.min_confidence), Path(args.output) / name)
             if args.debug:
-                save_image(montage(picture, reading), Path(args.debug) / f"{Path(name).stem}-stages.png")
+                save_image(stage_sheet(picture, reading), Path(args.debug) / f"{Path(name).stem}-stages.png")
+
+
+def output_names(files):
+    """A PNG file name for each picture; pictures of the same name in different folders do not overwrite each other."""
+    seen, names = Counter(), []
+    for file in files:
+        stem = Path(file).stem
+        seen[stem] += 1
+        names.append(f"{stem}.png" if seen[stem] == 1 else f"{stem}-{seen[stem]}.png")
+    return names
+
+
+# -- labelled pictures ------------------------------------------------------------------------------------------------
 
 
 def evaluate(manifest, model, args):
-    """Score a labelled set, print the report and write the sheet of failures; returns the exit status."""
+    """Score a labelled set, print the report and draw the failures; returns the exit status."""
     rows = read_manifest(manifest)
     folder = Path(manifest).parent
-    files = [folder / row["file"] for row in rows]
-    readings = read_pictures(files, model)
+    readings = read_pictures([folder / row["file"] for row in rows], model)
     bad = [reading for reading in readings if isinstance(reading, UserError)]
     for error in bad:
         complain(error)
@@ -145,18 +162,6 @@ def evaluate(manifest, model, args):
         save_image(sheet, path)
         print(f"\nthe failures are drawn in {path}")
     return 2 if bad else 0
-
-
-def complain(error):
-    print(f"analyze.py: error: {' '.join(str(error).split())}", file=sys.stderr)
-
-
-def main(argv=None):
-    args = parse_arguments(argv)
-    model = load_model(args.model, args.device)
-    if args.evaluate:
-        return evaluate(args.evaluate, model, args)
-    return read_and_print(args.pictures, model, args)
 
 
 if __name__ == "__main__":

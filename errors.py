@@ -1,14 +1,14 @@
-"""A person's mistakes: one clear line on stderr and exit status 2, never a traceback.
+"""A person's mistake gives one clear line on stderr and exit status 2, never a traceback.
 
-`UserError` is raised wherever somebody can mend what went wrong; `Parser` and `run` turn it, and every mistake on the
-command line, into that line.
+`UserError` is raised wherever a person can mend what is wrong. `Parser` makes one line of a mistake on the command
+line, and `run` of every other one.
 """
 
 import argparse
 import os
 import sys
 
-INTERRUPTED = 130  # the exit status that a shell gives to a program that Ctrl-C has ended
+INTERRUPTED = 130  # the exit status that a shell gives to a program that Ctrl-C has ended: 128 + SIGINT
 
 
 class UserError(Exception):
@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def number(kind, low, what, high=float("inf")):
-    """An argparse type: a number of this kind (int or float) from low to high; `what` names it in the error."""
+    """An argparse type: a finite number of this kind (int or float) from low to high; `what` names it in the error."""
 
     def parse(text):
         try:
@@ -38,17 +38,15 @@ def number(kind, low, what, high=float("inf")):
 
 
 def run(main, when_interrupted="interrupted"):
-    """Call main() and leave with its exit status, or with 2 and one line on stderr for a UserError or an OSError.
+    """Call main() and leave the program with the exit status that it returns.
 
-    Ctrl-C ends with one line too, `when_interrupted`, and with status 130.
+    A UserError or an OSError gives one line on stderr and status 2. Ctrl-C gives the line `when_interrupted` on stderr
+    and status 130. A reader of stdout that has closed the pipe gives status 0 and no line.
     """
     try:
-        status = main()
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print(when_interrupted, file=sys.stderr)
-        status = INTERRUPTED
-    except BrokenPipeError:  # `... | head` has read enough; what is still buffered has nowhere to go
+        status = _status(main, when_interrupted)
+        sys.stdout.flush()  # here, where a closed pipe is caught; the interpreter's own flush would print a traceback
+    except BrokenPipeError:  # `... | head` has read enough; what is still buffered goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except (UserError, OSError) as error:
@@ -57,3 +55,11 @@ def run(main, when_interrupted="interrupted"):
         print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(reason.split())}", file=sys.stderr)
         status = 2
     sys.exit(status)
+
+
+def _status(main, when_interrupted):
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print(when_interrupted, file=sys.stderr)
+        return INTERRUPTED

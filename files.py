@@ -8,16 +8,20 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path):
-    """A binary file to write to, which takes the place of what is at `path` once all is written.
+    """A binary file to write to, which gets the name `path` once all is written.
 
-    It has another name until then; when writing fails it is gone, and what was there stays. Raises OSError.
+        with replacing("model.npz") as file:
+            file.write(...)
+
+    Until then it has another name in the same folder. If the block raises, this file is deleted, and what was at `path`
+    stays. Raises OSError when the folder cannot be written to.
     """
     path = Path(path)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        os.chmod(scratch, 0o644)
+        os.chmod(scratch, 0o644)  # mkstemp lets only the owner read it
         os.replace(scratch, path)
     finally:
         Path(scratch).unlink(missing_ok=True)

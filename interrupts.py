@@ -1,7 +1,7 @@
-"""Ctrl-C in good order: no step of training is cut in two, no process is left over, and the exit status is 130.
+"""Ctrl-C, handled in one place: it never cuts a step of training in two, and leaves no process behind.
 
-Python tells only the main thread of a signal, so what is here is for the main thread. `errors.run` is where a
-KeyboardInterrupt ends: it prints one line and sets the exit status.
+Ctrl-C sends the signal SIGINT, and Python raises KeyboardInterrupt in the main thread. So what is here must be called
+in the main thread. The KeyboardInterrupt ends in `errors.run`, which prints one line and sets the exit status 130.
 """
 
 import contextlib
@@ -10,13 +10,14 @@ import signal
 
 @contextlib.contextmanager
 def held_until_progress(progress):
-    """Hold Ctrl-C back until training reports progress, so that it never cuts a step in two; a second one acts at once.
+    """Hold Ctrl-C back until training reports progress. A second Ctrl-C acts at once.
 
-    Gives the progress function to train with. It raises KeyboardInterrupt once Ctrl-C was pressed.
+    progress: a function that is called between two steps. The value of the `with` is the function to train with instead
+    of it. This one raises KeyboardInterrupt if Ctrl-C was pressed.
     """
     pressed = []
 
-    def on_signal(*_):
+    def remember(*_):
         pressed.append(True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -25,7 +26,7 @@ def held_until_progress(progress):
         if pressed:
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, on_signal)
+    before = signal.signal(signal.SIGINT, remember)
     try:
         yield checked
     finally:
@@ -34,18 +35,19 @@ def held_until_progress(progress):
 
 @contextlib.contextmanager
 def held_while_processes_start():
-    """Hold Ctrl-C back: from this process until the end of the block, from the processes started in it for ever.
+    """Hold Ctrl-C back in this process until the end of the block, and in the processes started there for ever.
 
-    A terminal sends Ctrl-C to all of them. A process that is still importing would answer with a traceback.
+    A terminal sends Ctrl-C to all processes. One that is still importing modules would answer with a traceback.
     """
-    from multiprocessing import resource_tracker  # only those who start processes pay for its import
+    from multiprocessing import resource_tracker  # it takes time to import, and only few callers start processes
 
     pressed = []
     handler = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
     blocked = None
     try:
-        if hasattr(signal, "pthread_sigmask"):  # Windows lacks it; elsewhere a process inherits what its parent blocks
-            resource_tracker.ensure_running()  # or the first process starts it, and it unblocks Ctrl-C for all
+        if hasattr(signal, "pthread_sigmask"):  # not on Windows; elsewhere a process inherits the signals blocked here
+            # The first process would start the resource tracker, and starting it unblocks SIGINT. So start it before.
+            resource_tracker.ensure_running()
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
@@ -57,14 +59,15 @@ def held_while_processes_start():
 
 
 def ignore():
-    """Never answer Ctrl-C again in this process: for one that another process ends."""
+    """Ignore Ctrl-C in this process from now on: for a process that is ended by the one that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def ignore_after_one(kind, *_):
-    """An exit callback for `contextlib.ExitStack.push`: after one Ctrl-C, a second one no longer disturbs the ending.
+    """An exit callback for `contextlib.ExitStack.push`: after one Ctrl-C, ignore the next ones while the stack ends.
 
-    The processes that are still at work end within a second; another Ctrl-C would leave them hanging.
+    Then the processes finish their present jobs, within about a second. Another Ctrl-C would cut this waiting short
+    and leave them hanging.
     """
     if kind is KeyboardInterrupt:
         ignore()

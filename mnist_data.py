@@ -1,7 +1,10 @@
-"""MNIST from the folder data/, through the `mnist` package.
+"""MNIST from the folder data/, read by the `mnist` package.
+
+    data = mnist_data.load()
+    data.train_images, data.train_labels, data.test_images, data.test_labels
 
 Every file is checked against the SHA-256 of its decompressed content. A missing or damaged file is fetched again from a
-mirror, under a temporary name, and takes its place only once it is whole.
+mirror. It has a temporary name until it is whole.
 """
 
 import contextlib
@@ -23,12 +26,12 @@ from errors import UserError
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 
-# The package's own address, yann.lecun.com, has not served the files for years.
+# The address in the package, yann.lecun.com, has not served the files for years.
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
-TIMEOUT = 30  # seconds without an answer, after which the next mirror is tried
+TIMEOUT = 30  # seconds without an answer until the next mirror is tried
 
 SHA256 = {  # of the decompressed content
     "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -48,16 +51,16 @@ class MNIST(NamedTuple):
 
 
 def load(folder=DATA_DIR):
-    """Read the four files from a folder and return them as MNIST.
+    """Read the four files from a folder and return them as MNIST; fetch those that are missing or damaged.
 
-    Raises UserError when a file is missing or damaged and cannot be fetched again.
+    Raises UserError when a file cannot be fetched either.
     """
-    mnist.temporary_dir = lambda: str(folder)
+    mnist.temporary_dir = lambda: str(folder)  # for other calls of the package in this process too
     return MNIST(*(_load_file(Path(folder), name) for name in SHA256))
 
 
 def _load_file(folder, name):
-    """One file of the set, fetched first if what lies in the folder is not it."""
+    """The array of one file of the set; the file is fetched first if it is missing or damaged."""
     if (folder / name).is_file():
         array, problem = _read_checked(folder, name)
         if problem is None:
@@ -68,7 +71,7 @@ def _load_file(folder, name):
 
 
 def _read_checked(folder, name):
-    """(array, None) for a whole file with the right content, else (None, what is wrong with it)."""
+    """(array, None) for a whole file with the right content, otherwise (None, what is wrong with it)."""
     try:
         array = mnist.download_and_parse_mnist_file(name, target_dir=str(folder))
     except (OSError, EOFError, zlib.error, gzip.BadGzipFile, mnist.IdxDecodeError, struct.error) as error:
@@ -111,7 +114,7 @@ def _fetch(folder, name, problem):
 
 @contextlib.contextmanager
 def _network_timeout(seconds):
-    """urlretrieve, which the mnist package uses, takes no timeout of its own: set the default for new sockets."""
+    """A timeout for all new sockets: urlretrieve, which the mnist package uses, has no option for one."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,6 +1,9 @@
-"""What `python cnn_cpu.py`, `cnn_jit.py` and `cnn_gpu.py` do: train on MNIST, test, save a model.
+"""What `python cnn_cpu.py`, `cnn_jit.py` and `cnn_gpu.py` have in common: train on MNIST, test, save a model.
 
-The options are the same for all of them; the GPU adds --block, --device and --path.
+    parser = training_parser("...")             the options; cnn_gpu.py adds --block, --device and --path
+    train_script(CNNJit, parser.parse_args())   all that the script does; returns its exit status
+
+Ctrl-C during training saves what was learned so far.
 """
 
 import argparse
@@ -15,15 +18,17 @@ import numpy as np
 from tqdm import tqdm
 
 import mnist_data
-from errors import INTERRUPTED, Parser, UserError, number
+from errors import Parser, UserError, number
 from interrupts import held_until_progress
 from model_file import ACTIVATIONS
 from network import LEARNING_RATE, MAX_BATCH
 from photos.training_set import make_sets, whole_sets
 
+# -- the options ------------------------------------------------------------------------------------------------------
+
 
 class Recipe(NamedTuple):
-    """What a training script does unless told otherwise."""
+    """What a training script does if the options do not say otherwise."""
 
     filters: int
     epochs: int
@@ -32,38 +37,44 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {  # by activation
-    "relu": Recipe(filters=32, epochs=20, learning_rate=0.4, augment=True),  # made for photos: the shipped model's
+    "relu": Recipe(filters=32, epochs=20, learning_rate=0.4, augment=True),  # for photos: of weights/digits.npz
     "none": Recipe(filters=8, epochs=3, learning_rate=LEARNING_RATE, augment=False),  # the network of the articles
 }
 
 
 def training_parser(description, images=60_000, activation="relu"):
-    """The options of a training script; images and activation: what it takes unless told."""
+    """The parser of a training script. images, activation: the defaults of these two options.
+
+    What a recipe decides is None in the parsed arguments if the option is not given; `make_network` fills it in.
+    """
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    in_set = number(int, 1, "a whole number from 1 to 60000", 60_000)
-    from_zero = number(int, 0, "a whole number from 0")
-    percent = number(float, 0, "a percentage", 100)
-    add = parser.add_argument
     parser.set_defaults(default_activation=activation)
     other = "none" if activation == "relu" else "relu"
     own, others = RECIPES[activation], RECIPES[other]
-    default = f"default: {own.epochs}; {others.epochs} with --activation {other}"
-    add("--epoch", "--epochs", dest="epochs", type=from_zero, metavar="N", help=default)
-    add("--images", type=in_set, default=images, metavar="N", help="train on the first N (default: %(default)s)")
-    in_batch = number(int, 1, f"a whole number from 1 to {MAX_BATCH}", MAX_BATCH)
-    add("--batch-size", type=in_batch, default=64, metavar="N", help="default: %(default)s; 1 is image by image")
-    rate = number(float, 0, "a number from 0")
     decaying, steady = RECIPES["relu"].learning_rate, RECIPES["none"].learning_rate
-    default = f"default: {decaying} with --augment, which lets it decay to 0; {steady} without"
-    add("--learning-rate", type=rate, metavar="RATE", help=default)
+    texts = {  # those that do not fit on the line of their option
+        "epochs": f"default: {own.epochs}; {others.epochs} with --activation {other}",
+        "rate": f"default: {decaying} with --augment, which lets it decay to 0; {steady} without",
+        "filters": f"default: {own.filters}; {others.filters} with --activation {other}; GPUs take at most 256",
+        "activation": f"relu: the recipe for photos; none: the network of the articles (default: {activation})",
+        "augment": "train for photos, on normalised, varied and distorted digits; default: with relu only",
+    }
+    from_zero = number(int, 0, "a whole number from 0")
+    in_set = number(int, 1, "a whole number from 1 to 60000", 60_000)
+    in_batch = number(int, 1, f"a whole number from 1 to {MAX_BATCH}", MAX_BATCH)
+    rate = number(float, 0, "a number from 0")
     filters = number(int, 1, "a whole number from 1 to 1024", 1024)
-    default = f"default: {own.filters}; {others.filters} with --activation {other}; GPUs take at most 256"
-    add("--filters", type=filters, metavar="N", help=default)
-    what = f"relu: the recipe for photos; none: the network of the articles (default: {activation})"
-    add("--activation", choices=ACTIVATIONS, help=what)
+    percent = number(float, 0, "a percentage", 100)
+
+    add = parser.add_argument
+    add("--epoch", "--epochs", dest="epochs", type=from_zero, metavar="N", help=texts["epochs"])
+    add("--images", type=in_set, default=images, metavar="N", help="train on the first N (default: %(default)s)")
+    add("--batch-size", type=in_batch, default=64, metavar="N", help="default: %(default)s; 1 is image by image")
+    add("--learning-rate", type=rate, metavar="RATE", help=texts["rate"])
+    add("--filters", type=filters, metavar="N", help=texts["filters"])
+    add("--activation", choices=ACTIVATIONS, help=texts["activation"])
     add("--seed", type=from_zero, metavar="N", help="of the start, the order and the augmentation (default: 0)")
-    what = "train for photos, on normalised, varied and warped digits (augment.py); default: with relu only"
-    add("--augment", action=argparse.BooleanOptionalAction, help=what)
+    add("--augment", action=argparse.BooleanOptionalAction, help=texts["augment"])
     add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help="where to (default: %(default)s)")
     add("--load", type=Path, metavar="PATH", help="go on from this model; the learning rate begins anew")
     add("--target-accuracy", type=percent, metavar="PERCENT", help="exit with status 1 when the test set misses it")
@@ -71,21 +82,22 @@ def training_parser(description, images=60_000, activation="relu"):
 
 
 def make_network(engine, args, **options):
-    """The network that the options ask for: a new one, or the one in --load, which must agree with them.
+    """The network that the options ask for: a new one, or the one in --load. Fills in what its recipe decides.
 
-    The options that its recipe decides are filled in where they were not given.
+    engine: the class of the network; options: what else it takes. args: of `training_parser`; those options that were
+    not given and that the recipe decides get their values here. Raises UserError when the model in --load cannot be
+    read, or an option contradicts it.
     """
-    network = new_or_loaded(engine, args, **options)
+    network = _new_or_loaded(engine, args, **options)
     recipe = RECIPES[network.activation]
     args.epochs = recipe.epochs if args.epochs is None else args.epochs
     args.augment = recipe.augment if args.augment is None else args.augment
-    if args.learning_rate is None:  # one that decays may begin higher
+    if args.learning_rate is None:  # a rate that decays may begin higher
         args.learning_rate = RECIPES["relu" if args.augment else "none"].learning_rate
     return network
 
 
-def new_or_loaded(engine, args, **options):
-    """As `make_network`; the options stay as they are."""
+def _new_or_loaded(engine, args, **options):
     if args.load is None:
         activation = args.activation or args.default_activation
         return engine(args.filters or RECIPES[activation].filters, activation, args.seed or 0, **options)
@@ -98,69 +110,61 @@ def new_or_loaded(engine, args, **options):
     return network
 
 
-class Bar(tqdm):
-    """A progress bar that counts images and shows the loss and accuracy so far beside its images/s."""
-
-    def __init__(self, description, total):
-        super().__init__(desc=description, total=total, unit=" images", unit_scale=True, dynamic_ncols=True)
-        self.known = np.zeros(3)  # images, loss and correct of this epoch, as far as they are known
-
-    def __call__(self, count, loss, correct):
-        """So many more images are done; loss and correct as `Network.fit` reports them, None where not known yet."""
-        if loss is not None:
-            self.known += count, loss, correct
-            self.show(self.known[1] / self.known[0], self.known[2] / self.known[0])
-        self.update(count)
-
-    def finish_epoch(self, epoch):
-        self.known[:] = 0
-        self.show(epoch.loss, epoch.accuracy)
-
-    def show(self, loss, accuracy):
-        self.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.2%}", refresh=False)
+# -- the script -------------------------------------------------------------------------------------------------------
 
 
 def train_script(engine, args, test_images=10_000, **options):
-    """Train, test and save as the options ask; returns the exit status.
+    """Train, test and save as the options ask. Returns the exit status: 1 if --target-accuracy is missed, otherwise 0.
 
-    engine: the class of the network; options: what else it takes; test_images: how many of the test set it reads.
+    engine: the class of the network; options: what else it takes. test_images: how many images of the test set it is
+    tested with. Raises UserError for what a person can mend, and KeyboardInterrupt after Ctrl-C. If Ctrl-C was pressed
+    during training or testing, what was learned is saved first.
     """
     network = make_network(engine, args, **options)
     check_save(args.save)
-    accuracy = None
     train_set, test_set = load_sets(network, args, test_images)
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges is told of in one line
+        with np.errstate(over="ignore", invalid="ignore"):  # when training diverges, a UserError says it in one line
             train(network, *train_set, args)
             accuracy = test(network, *test_set)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-    recipe = {name: getattr(args, name) for name in ("epochs", "images", "batch_size", "learning_rate", "augment")}
-    network.save(args.save, engine=engine.__name__, recipe=recipe, test_accuracy=accuracy)
-    print(f"{args.save}: saved what was learned")
-    if accuracy is None:
-        return INTERRUPTED
+        save(network, args, None)
+        raise
+    save(network, args, accuracy)
     if args.target_accuracy is not None and 100 * accuracy < args.target_accuracy:
         print(f"the test accuracy {accuracy:.2%} misses the target of {args.target_accuracy:g} %", file=sys.stderr)
         return 1
     return 0
 
 
+def check_save(path):
+    """UserError, before hours of training, if the model cannot be saved at this path afterwards."""
+    reason = None
+    if path.is_dir():
+        reason = "it is a folder"
+    elif path.exists() and not path.is_file():
+        reason = "it is no ordinary file"
+    elif not os.access(path.parent, os.W_OK):
+        reason = "its folder is missing or may not be written to"
+    if reason:
+        raise UserError(f"{path}: the model cannot be saved there: {reason}")
+
+
 def load_sets(network, args, test_images):
-    """(images, labels) to train on and (images, labels) to test with; with --augment as `augment.py` makes them."""
+    """((images, labels) to train on, (images, labels) to test with); with --augment as photos/training_set.py says."""
     data = mnist_data.load()
     train_set = data.train_images[: args.images], data.train_labels[: args.images]
     test_set = data.test_images[:test_images], data.test_labels[:test_images]
     if not args.augment:
         return train_set, test_set
 
-    meanwhile = None
+    compile_meanwhile = None
     if network.compile and args.batch_size <= args.images:
-        meanwhile = functools.partial(network.compile, args.batch_size, augment=True)
+        compile_meanwhile = functools.partial(network.compile, args.batch_size, augment=True)
     if len(train_set[0]) == len(data.train_images) and len(test_set[0]) == len(data.test_images):
-        train_set, normalised = whole_sets(data, network.seed, meanwhile)
+        train_set, normalised = whole_sets(data, network.seed, compile_meanwhile)
     else:
-        train_set, normalised = make_sets(*train_set, test_set[0], network.seed, meanwhile)
+        train_set, normalised = make_sets(*train_set, test_set[0], network.seed, compile_meanwhile)
     return train_set, (normalised, test_set[1])
 
 
@@ -180,12 +184,15 @@ def train(network, images, labels, args):
 
 
 def cosine(epochs):
-    """The schedule, for `Network.fit`, of a learning rate that decays from 1 to 0 along half a cosine."""
-    return lambda done: 0.5 + 0.5 * math.cos(math.pi * (done + 0.5) / epochs)  # the middle of each epoch
+    """A schedule for `Network.fit`: the learning rate decays from 1 to 0 times its value, along half a cosine."""
+    return lambda done: 0.5 + 0.5 * math.cos(math.pi * (done + 0.5) / epochs)  # + 0.5: the middle of each epoch
 
 
 def test(network, images, labels):
-    """Read the test images with a bar, print loss and accuracy; returns the accuracy, 0..1."""
+    """Read the test images with a bar and print loss and accuracy. Returns the accuracy, 0..1.
+
+    Raises UserError when the loss is not finite.
+    """
     with Bar("testing", len(images)) as bar:
         loss, accuracy = network.evaluate(images, labels, bar)
     if not math.isfinite(loss):
@@ -194,14 +201,31 @@ def test(network, images, labels):
     return accuracy
 
 
-def check_save(path):
-    """UserError before hours of training when the model could not be saved there afterwards."""
-    reason = None
-    if path.is_dir():
-        reason = "it is a folder"
-    elif path.exists() and not path.is_file():
-        reason = "it is no ordinary file"
-    elif not os.access(path.parent, os.W_OK):
-        reason = "its folder is missing or may not be written to"
-    if reason:
-        raise UserError(f"{path}: the model cannot be saved there: {reason}")
+def save(network, args, accuracy):
+    """Save the network with its recipe and its test accuracy, None if it was not tested, and say so."""
+    recipe = {name: getattr(args, name) for name in ("epochs", "images", "batch_size", "learning_rate", "augment")}
+    network.save(args.save, engine=type(network).__name__, recipe=recipe, test_accuracy=accuracy)
+    print(f"{args.save}: saved what was learned")
+
+
+class Bar(tqdm):
+    """A progress bar that counts images and shows images/s, and the loss and accuracy of this epoch so far."""
+
+    def __init__(self, description, total):
+        super().__init__(desc=description, total=total, unit=" images", unit_scale=True, dynamic_ncols=True)
+        self.known = np.zeros(3)  # images, sum of losses, number read right: of this epoch, as far as they are known
+
+    def __call__(self, count, loss, correct):
+        """`count` more images are done; loss and correct as in the progress of `Network.fit`: None if not known yet."""
+        if loss is not None:
+            self.known += count, loss, correct
+            self.show(self.known[1] / self.known[0], self.known[2] / self.known[0])
+        self.update(count)
+
+    def finish_epoch(self, epoch):
+        """The epoch is over: show the loss and accuracy of this `network.Epoch`, and begin the next one."""
+        self.known[:] = 0
+        self.show(epoch.loss, epoch.accuracy)
+
+    def show(self, loss, accuracy):
+        self.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.2%}", refresh=False)

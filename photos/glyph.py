@@ -1,4 +1,7 @@
-"""Glyph."""
+"""A glyph is a connected piece of ink; here are its measures, and the search for all glyphs of an ink mask.
+
+Later stages decide what a glyph is: a digit, a part of a digit, or something else.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +12,11 @@ import numpy as np
 
 @dataclass(eq=False)
 class Glyph:
-    """Connected ink: mask (height, width) uint8 0/1, and where its top left corner lies in the working picture."""
+    """A connected piece of ink. Lengths and places are in pixels of the working picture, areas in square pixels."""
 
-    x: int
+    x: int  # the top left corner of its box
     y: int
-    mask: np.ndarray
+    mask: np.ndarray  # (height, width) uint8, 1 where there is ink
 
     @property
     def width(self):
@@ -25,37 +28,45 @@ class Glyph:
 
     @property
     def right(self):
+        """The first column to the right of the box."""
         return self.x + self.width
 
     @property
     def bottom(self):
+        """The first row below the box."""
         return self.y + self.height
 
     @property
     def centre(self):
+        """(x, y) of the middle of the box."""
         return self.x + self.width / 2, self.y + self.height / 2
 
     @property
     def area(self):
+        """How many pixels are ink."""
         return int(np.count_nonzero(self.mask))
 
     @property
     def size(self):
+        """The longer side of the box."""
         return max(self.width, self.height)
 
     @cached_property
     def stroke(self):
-        """Mean width of its strokes in pixels."""
+        """Mean width of its strokes."""
         return stroke_width(self.mask)
 
     @property
     def length(self):
-        """Length of its strokes in pixels, all together."""
+        """Length of all its strokes together."""
         return self.area / self.stroke
 
 
 def connected_parts(ink, inside, smallest=8):
-    """The connected parts of a mask as glyphs: those wholly inside another mask, and the others."""
+    """The connected parts of a mask as glyphs: ([those that lie wholly inside another mask], [the others]).
+
+    ink, inside: (h, w) uint8 0/1. smallest: parts whose box has a shorter longer side, in pixels, are left out.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink)
     outside = np.bincount(labels[inside == 0], minlength=count) > 0
     glyphs = [], []
@@ -67,6 +78,16 @@ def connected_parts(ink, inside, smallest=8):
     return glyphs
 
 
+def stroke_width(mask):
+    """Mean width in pixels of the strokes of a mask (h, w) uint8 0/1; at least 1.
+
+    Across a stroke of width w the distance to its edge rises from 0 to w/2 and falls again: w/4 on average.
+    """
+    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
+    return max(4 * float(distance[padded > 0].mean()) - 1, 1.0)  # OpenCV measures to the first pixel outside: - 1
+
+
 def weighted_median(values, weights):
     """The value below which half of the weight lies; 0 without values."""
     if len(values) == 0:
@@ -76,17 +97,8 @@ def weighted_median(values, weights):
     return float(np.asarray(values)[order][np.searchsorted(weight, weight[-1] / 2)])
 
 
-def stroke_width(mask):
-    """Mean width in pixels of the strokes of a mask.
-
-    Across a stroke of width w the distance to its edge rises from 0 to w/2 and falls again: w/4 on average.
-    """
-    padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
-    return max(4 * float(distance[padded > 0].mean()) - 1, 1.0)  # distances count from the first pixel outside
-
-
 def is_frame(glyph, glyphs, share=0.15):
+    """Whether a glyph is hollow and has another glyph inside its box, higher than this share of its own height."""
     if glyph.area > 0.2 * glyph.width * glyph.height:
         return False
     return any(

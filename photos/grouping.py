@@ -1,18 +1,21 @@
-"""GROUPING."""
+"""Pieces of ink become digits, and digits become lines.
+
+A glyph may be less than a digit (the loose bar of a 5), one digit, more than one (two that touch), or something else.
+`height` is always the typical height of a digit of this picture, in pixels: lengths are compared with it.
+"""
 
 import cv2
 import numpy as np
 
 from photos.glyph import Glyph, connected_parts, is_frame, weighted_median
 
-THICKEST_STROKE = 3  # times the width of most strokes; what is thicker is no stroke
-
 
 def find_glyphs(ink, sheet):
-    """The connected parts of an ink mask that may be digits or parts of digits, and the typical height of a digit.
+    """(glyphs, height): what may be a digit or a part of one, and the typical height of a digit in pixels.
 
-    What reaches the end of the sheet is desk, shadow or the sheet's own edge. What reaches the end of the picture may
-    be a digit that was cut off: where it has the size of the others and does not run along the border, it counts.
+    ink, sheet: masks (h, w) uint8 0/1. Ink that reaches the end of the sheet is desk, shadow or the edge of the sheet,
+    and is left out. Ink that reaches the border of the picture may be a digit that is cut off: it counts if it has the
+    size of the others and does not run along the border.
     """
     glyphs, _ = connected_parts(ink, cv2.erode(sheet, np.ones((5, 5), np.uint8)))
     at_border = [glyph for glyph in glyphs if _border_distance(glyph.x, glyph.y, glyph.right, glyph.bottom, ink) < 5]
@@ -32,29 +35,33 @@ def _border_distance(left, top, right, bottom, image):
 
 
 def typical_height(glyphs):
-    """Median height of the glyphs, each counted by its ink: specks are many, but weigh little. 0 without glyphs."""
+    """Median height of the glyphs in pixels, weighed by their ink: specks are many, but weigh little. 0 without any."""
     return weighted_median([glyph.height for glyph in glyphs], [glyph.area for glyph in glyphs])
 
 
-def drop_slabs(glyphs):
-    """Without what is far thicker than most strokes: a notepad's binding, a hole, a finger. One pen wrote the digits.
+THICKEST_STROKE = 3  # times the width of most strokes; a thicker glyph was not written
 
-    Strokes are counted by their length: a slab has much ink, but is no longer than one stroke.
+
+def drop_slabs(glyphs):
+    """The glyphs that are not far thicker than most strokes: no binding of a notepad, no hole, no finger.
+
+    One pen wrote all digits. Strokes are weighed by their length, because a slab has much ink but little length.
     """
     width = weighted_median([glyph.stroke for glyph in glyphs], [glyph.length for glyph in glyphs])
     return [glyph for glyph in glyphs if glyph.stroke < THICKEST_STROKE * width]
 
 
 def join_strokes(glyphs, height):
-    """Give loose strokes back to the digit they belong to.
+    """Join loose strokes with the digit that they belong to: a list of glyphs, each of them a digit or more.
 
-    A part no digit high belongs to what it lies above, below or inside of (the bar of a 5), or to what it all but
-    touches (the hook of a 4). Of higher parts only those that lie above each other within the height of one digit.
+    A part that is lower than a digit belongs to the glyph that it lies above, below or inside (the bar of a 5), or
+    that it nearly touches (the hook of a 4). Higher parts are joined only if they lie above each other and are
+    together no higher than one digit.
     """
     glyphs = sorted(glyphs, key=lambda glyph: glyph.area)
     joined = []
     while glyphs:
-        part = glyphs.pop(0)
+        part = glyphs.pop(0)  # the smallest first: a body is always larger than its part
         bodies = [(gap, i) for i, body in enumerate(glyphs) if (gap := _belongs(part, body, height)) is not None]
         if not bodies:
             joined.append(part)
@@ -65,11 +72,11 @@ def join_strokes(glyphs, height):
 
 
 def _belongs(part, body, height):
-    """The distance in pixels between the ink of a part and of the body it may belong to; None where it cannot."""
+    """The distance in pixels between the ink of a part and of a body; None if the part cannot belong to this body."""
     if part.size < 0.15 * height:
         return None
     together = max(part.bottom, body.bottom) - min(part.y, body.y)
-    is_half = part.height > 0.6 * height  # a digit broken in two: whole digits would be higher together
+    is_half = part.height > 0.6 * height  # of a broken digit: two whole digits would be higher together
     if together > (1.25 * height if is_half else 1.5 * max(height, body.height)):
         return None
     overlap = min(part.right, body.right) - max(part.x, body.x)
@@ -93,6 +100,7 @@ def _distance(a, b):
 
 
 def _union(a, b):
+    """Two glyphs as one."""
     x, y = min(a.x, b.x), min(a.y, b.y)
     mask = np.zeros((max(a.bottom, b.bottom) - y, max(a.right, b.right) - x), np.uint8)
     for glyph in (a, b):
@@ -101,12 +109,12 @@ def _union(a, b):
 
 
 def drop_stray_marks(glyphs, height):
-    """Without specks, dashes and underlines: what is far smaller than the digits, or lies flat."""
-    return [glyph for glyph in glyphs if glyph.height > 0.35 * height and not (glyph.width > 3 * glyph.height)]
+    """The glyphs without specks, dashes and underlines: without those far lower than a digit, or wide and flat."""
+    return [glyph for glyph in glyphs if glyph.height > 0.35 * height and glyph.width <= 3 * glyph.height]
 
 
 def split_touching(glyphs, height):
-    """Cut glyphs that are too wide for one digit where the bridge between two digits is thinnest."""
+    """Cut each glyph that is too wide for one digit, where the bridge between two digits is thinnest."""
     result = []
     for glyph in glyphs:
         cut = None
@@ -117,20 +125,20 @@ def split_touching(glyphs, height):
 
 
 def _best_cut(glyph):
-    """The two halves of a glyph, cut along the straight line that crosses the least ink, or None.
+    """The two halves of a glyph, cut along the straight line that crosses the least ink; None without a good cut.
 
-    The line may lean as digits do. It crosses no ink twice: that would cut through a digit, and not between two.
+    The line may lean, as digits do. It must not cross ink twice: such a line cuts through a digit, not between two.
     """
     height, width = glyph.mask.shape
-    rows = np.arange(height)[:, None] - height / 2
+    rows = np.arange(height)[:, None] - height / 2  # (height, 1), from the middle
     columns = np.arange(width)
     margin = int(0.25 * min(width, height))
-    best = 1.5 * glyph.stroke, None
-    for slant in np.linspace(-0.5, 0.5, 11):
+    best = 1.5 * glyph.stroke, None  # pixels of ink that are cut, halves
+    for slant in np.linspace(-0.5, 0.5, 11):  # columns per row
         upright = np.round(columns + slant * rows).astype(int)  # the column that each pixel moves to
         crossed = np.bincount(upright.clip(0, width - 1)[glyph.mask > 0], minlength=width)
         for cut in np.argsort(crossed[margin : width - margin])[:5] + margin:
-            if crossed[cut] < best[0] and _runs(glyph.mask[upright == cut]) <= 1:
+            if crossed[cut] < best[0] and _count_runs(glyph.mask[upright == cut]) <= 1:
                 left = upright < cut
                 halves = [_trim(glyph, glyph.mask & left), _trim(glyph, glyph.mask & ~left)]
                 if all(half.height > 0.6 * height and half.width > 0.1 * height for half in halves):
@@ -138,21 +146,22 @@ def _best_cut(glyph):
     return best[1]
 
 
-def _runs(line):
-    """How many runs of ink there are along a line of a mask."""
+def _count_runs(line):
+    """How many separate runs of ink there are along a line of a mask (n,)."""
     return int(np.count_nonzero(np.diff(np.r_[0, line].astype(np.int8)) == 1))
 
 
 def _trim(glyph, mask):
+    """The glyph with another mask of the same size, its box made as small as the ink."""
     x, y, width, height = cv2.boundingRect(mask)
     return Glyph(glyph.x + x, glyph.y + y, mask[y : y + height, x : x + width])
 
 
 def sort_into_lines(glyphs):
-    """Lists of glyphs, line by line from the top, each from left to right.
+    """Lists of glyphs, one for each line: from the top line to the bottom line, and each from left to right.
 
-    Walk from left to right; each glyph goes to the line whose last glyph lies beside it, or begins a new one. A line
-    may so climb or fall as it likes, as long as neighbours stand side by side.
+    Take the glyphs from left to right. Each goes to the line whose last glyph lies beside it, or begins a new line. So
+    a line may rise or fall, as long as neighbours stand side by side.
     """
     lines = []
     for glyph in sorted(glyphs, key=lambda glyph: glyph.centre[0]):
@@ -165,5 +174,6 @@ def sort_into_lines(glyphs):
 
 
 def _offset(line, glyph):
+    """How far a glyph is above or below the last one of a line, as a share of the height of the higher one."""
     last = line[-1]
     return abs(last.centre[1] - glyph.centre[1]) / max(last.height, glyph.height)

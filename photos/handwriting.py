@@ -1,11 +1,12 @@
 """Digits written by a pen from a description of their strokes: forms that hardly occur in MNIST.
 
-    image = write_digit(4, np.random.default_rng(0))      a 4, open or closed, (72, 88) uint8, ink bright
+    image = write_digit(4, np.random.default_rng(0))      a 4, open or closed, (72, 88) uint8, ink bright on dark
 
-A form is a list of strokes, a stroke a list of points (x, y) that the pen heads for, in a box from (0, 0), top left, to
-(1, 1), bottom right; it cuts the corners, unless a point stands there twice. Each digit has the forms that are taught
-and scrawled in different countries; what varies from writer to writer is drawn at random: proportions, how far loops
-close, where strokes begin, end and cross. Then every point moves a little, as no hand is steady.
+A form is a list of strokes. A stroke is a list of points (x, y) in a box from (0, 0), top left, to (1, 1), bottom
+right. The pen goes from point to point and cuts the corners; a point that is listed twice gives a sharp corner. Each
+digit has forms from the schools and the habits of different countries. What differs from writer to writer is drawn at
+random: proportions, how far loops close, where strokes begin, end and cross. Then every point moves a little, because
+no hand is steady.
 """
 
 import math
@@ -13,17 +14,20 @@ import math
 import cv2
 import numpy as np
 
-HEIGHT, WIDTH = 72, 88  # pixels of the image; larger than MNIST's, so that thin strokes have a shape
-HEIGHTS = (30, 40)  # pixels that a digit is high
-ASPECTS = (0.45, 0.85)  # its box's width, as a share of that
+HEIGHT, WIDTH = 72, 88  # pixels of the image: larger than in MNIST, so that thin strokes have a shape
+HEIGHTS = (30, 40)  # of a digit, in pixels; this range and the next two are drawn from uniformly
+ASPECTS = (0.45, 0.85)  # width of its box, as a share of its height
 SLANTS = (-0.3, 0.3)  # columns per row
-UNSTEADY = 0.045  # of the box: standard deviation of the points
-THICKNESSES = (2, 6)  # pixels
-ROUNDINGS = 3  # how often corners are cut
+THICKNESSES = (2, 6)  # of the pen, in whole pixels
+UNSTEADY = 0.045  # by how much a point moves: standard deviation, as a share of the box
+ROUNDINGS = 3  # how often all corners are cut
 
 
 def write_digit(digit, random):
-    """A digit in one of its forms, written with some pen: (HEIGHT, WIDTH) uint8; random: a generator."""
+    """A digit, 0..9, in one of its forms, with a pen of some thickness: (HEIGHT, WIDTH) uint8, ink bright on dark.
+
+    random: a NumPy generator, which alone decides what comes out.
+    """
     height = random.uniform(*HEIGHTS)
     width = height * random.uniform(*ASPECTS)
     slant = random.uniform(*SLANTS)
@@ -32,19 +36,22 @@ def write_digit(digit, random):
     for stroke in FORMS[digit](random):
         points = np.array(stroke) + random.normal(0, UNSTEADY, (len(stroke), 2))
         x, y = ((points - 0.5) * (width, height)).T
-        path = _round_corners(np.stack([x - slant * y + WIDTH / 2, y + HEIGHT / 2], axis=1))
+        path = round_corners(np.stack([x - slant * y + WIDTH / 2, y + HEIGHT / 2], axis=1))
         draw_line(image, path, thickness)
     return image
 
 
 def draw_line(image, points, thickness):
-    """Draw a smooth line through these points (n, 2) of x and y into a uint8 image, so many pixels thick."""
-    sixteenths = np.round(points * 16).astype(np.int32)  # cv2 takes whole numbers, of 2**-shift pixels
+    """Draw a line from point to point, (n, 2) of x and y in pixels, into a uint8 image, so many pixels thick."""
+    sixteenths = np.round(points * 16).astype(np.int32)  # OpenCV takes whole numbers; its unit is 2**-shift pixels
     cv2.polylines(image, [sixteenths], False, 255, thickness, cv2.LINE_AA, shift=4)
 
 
-def _round_corners(points):
-    """A smooth path along these points (n, 2), by Chaikin's corner cutting; it begins and ends where they do."""
+def round_corners(points):
+    """A smooth path along these points, (n, 2) -> (m, 2), by Chaikin's corner cutting; the two ends stay.
+
+    Each round replaces every corner by two points, at a quarter of the way to both neighbours.
+    """
     for _ in range(ROUNDINGS):
         before, after = points[:-1], points[1:]
         cut = np.stack([0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after], axis=1).reshape(-1, 2)
@@ -53,26 +60,28 @@ def _round_corners(points):
 
 
 def _ring(middle, radii, first, sweep, count=14):
-    """Points against the clock around an ellipse: from an angle (90: the bottom), so many degrees far."""
+    """Points around an ellipse, counter-clockwise: from the angle `first` (90 is the bottom), `sweep` degrees far."""
     angles = np.radians(np.linspace(first, first - sweep, count))
     return list(zip(middle[0] + radii[0] * np.cos(angles), middle[1] + radii[1] * np.sin(angles), strict=True))
 
 
 # -- the forms of each digit: a generator -> strokes ------------------------------------------------------------------
+#
+# In all of them draw(low, high) is a random number between the two.
 
 
 def zero(random):
-    """Begun near the top; it may stay open or run past its beginning."""
+    """It begins near the top, and may stay open or run past its beginning."""
     return [_ring((0.5, 0.5), (0.5, 0.5), random.uniform(-150, -30), random.uniform(325, 400))]
 
 
 def one(random):
-    """A stem, mostly with a flag, straight or curved, as long as the stem in some hands; some stand on a foot."""
+    """A stem, mostly with a flag. The flag is straight or curved, and may be as long as the stem. Some have a foot."""
     draw = random.uniform
-    x = 0.55  # of the stem; its box is as wide as other digits', but only the flag uses it
+    x = 0.55  # of the stem; the box is as wide as for other digits, but only the flag needs the width
     strokes = [[(x, 0), (x + draw(-0.05, 0.05), 0.5), (x + draw(-0.04, 0.04), 1)]]
     if random.random() < 0.9:
-        length, angle, bend = draw(0.2, 0.95), math.radians(draw(20, 68)), draw(-0.1, 0.1)  # angle: from straight down
+        length, angle, bend = draw(0.2, 0.95), math.radians(draw(20, 68)), draw(-0.1, 0.1)  # angle: to the stem
         tip = x - length * math.sin(angle), length * math.cos(angle)
         middle = (x + tip[0]) / 2 + bend * math.cos(angle), tip[1] / 2 + bend * math.sin(angle)
         strokes.append([tip, middle, (x, draw(-0.02, 0.02))])
@@ -92,7 +101,7 @@ def two(random):
 
 
 def three(random):
-    """With a round top, or with a flat one and a corner; its waist near or far."""
+    """With a round top, or with a flat top and a corner; the waist goes far to the left or not."""
     draw = random.uniform
     waist = draw(0.25, 0.55)
     belly = [(0.8, 0.52), (0.95, 0.78), (0.5, 1.05), (0.02, draw(0.8, 0.95))]
@@ -102,7 +111,7 @@ def three(random):
 
 
 def four(random):
-    """Open, its stem short or long, or closed at the top; the corner at the left sharp or round."""
+    """Open, with a short or a long stem, or closed at the top; the corner on the left is sharp or round."""
     draw = random.uniform
     bar = draw(0.5, 0.75)
     corner = [(0.02, bar)] * random.integers(1, 3)
@@ -118,7 +127,7 @@ def four(random):
 
 
 def five(random):
-    """Its bar is a stroke of its own, which may stand apart."""
+    """The bar is a stroke of its own, and need not touch the rest."""
     draw = random.uniform
     x, gap = draw(0.1, 0.3), draw(-0.06, 0.22)
     neck = [(x, draw(-0.02, 0.06))] + [(x - draw(0, 0.1), draw(0.38, 0.48))] * 2
@@ -127,7 +136,7 @@ def five(random):
 
 
 def six(random):
-    """With a short or a long neck; the loop may not close."""
+    """With a short or a long neck; the loop need not close."""
     draw = random.uniform
     loop = draw(0.32, 0.62)  # its height
     top = 1 - loop
@@ -137,7 +146,7 @@ def six(random):
 
 
 def seven(random):
-    """Some begin with a serif; half of them have a bar through the stem."""
+    """Some begin with a serif; about half have a bar through the stem."""
     draw = random.uniform
     top, foot = draw(-0.05, 0.12), draw(0.25, 0.6)
     serif = [(0.02, draw(0.1, 0.25)), (0.06, top)] if random.random() < 0.4 else [(0.02, top)]
@@ -150,7 +159,7 @@ def seven(random):
 
 
 def eight(random):
-    """In one stroke from the top right, which may not come back to its beginning, or of two rings."""
+    """One stroke from the top right, which need not come back to its beginning, or two rings."""
     draw = random.uniform
     if random.random() < 0.7:
         down = [(0.78, draw(0.09, 0.22)), (0.5, -0.03), (0.12, 0.12), (0.22, 0.4), (0.72, 0.58), (0.95, 0.82)]
@@ -164,7 +173,7 @@ def eight(random):
 
 
 def nine(random):
-    """On a straight stem, a curved one or a hook; the loop, small or large, may not close."""
+    """With a straight stem, a curved one or a hook; the loop is small or large, and need not close."""
     draw = random.uniform
     loop, x = draw(0.25, 0.6), 0.88
     around = [(x, loop * draw(0.15, 0.5)), (0.5, -0.03), (0.08, 0.4 * loop), (0.3, loop), (0.7, 0.95 * loop)]

@@ -1,4 +1,8 @@
-"""INK."""
+"""Which pixels of a picture are ink: the light is divided out, then two thresholds separate ink from paper.
+
+All functions work on grey pictures, (h, w) uint8. The working picture has 1600 pixels on its longer side, so that
+lengths in pixels mean the same in every picture. A mask is (h, w) uint8, 0 or 1.
+"""
 
 import cv2
 import numpy as np
@@ -6,19 +10,17 @@ import numpy as np
 from photos.glyph import connected_parts, stroke_width, weighted_median
 from photos.opening import WORKING_SIDE
 
-COARSE = 4  # the search for the ink's scale works on a picture this many times smaller
-BLACK_POINT = 40  # grey levels (of 255): below this much light, differences are noise and not ink
-EDGE = 5  # coarse pixels; so wide, with its blur, is the edge between two surfaces
-NEARBY = 31  # coarse pixels; within half of that, light on one surface does not fall below ...
-SHADOW = 0.5  # ... this share, not even into a shadow
-FAINTEST_INK = 0.04  # darkness; below, nothing is ink
-MAX_ENLARGEMENT = 8  # of a small picture: a few pixels make no digit, however large
+# -- the working picture ----------------------------------------------------------------------------------------------
+
+MAX_ENLARGEMENT = 8  # of a small picture: a digit of a few pixels cannot be read, however large it is made
+COARSE = 4  # a coarse picture, for what needs no detail, is this many times smaller than the working picture
 
 
 def scale_picture(picture):
-    """(height, width, 3) uint8 -> grey (h, w) uint8 with WORKING_SIDE pixels on the longer side.
+    """The working picture: (height, width, 3) uint8 RGB -> grey (h, w) uint8, WORKING_SIDE pixels on the longer side.
 
-    The blur takes out the noise, whose grain is one pixel of the picture, however much that was enlarged.
+    A picture that would have to grow more than MAX_ENLARGEMENT times stays smaller. A blur removes the noise. One
+    grain of noise is one pixel of the picture, so the blur grows with the enlargement.
     """
     scale = min(WORKING_SIDE / max(picture.shape[:2]), MAX_ENLARGEMENT)
     size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
@@ -28,63 +30,74 @@ def scale_picture(picture):
 
 
 def coarse_picture(grey):
-    """A working picture COARSE times smaller, but never without pixels."""
+    """A working picture made COARSE times smaller, with at least one pixel."""
     size = [max(1, side // COARSE) for side in grey.shape[::-1]]
     return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
 
 
-def paper_level(grey, window):
-    """The light of the paper at each pixel, as if there were no strokes on it; uint8, of a (h, w) uint8 picture.
+# -- light and darkness -----------------------------------------------------------------------------------------------
 
-    A closing with a square window fills whatever dark is narrower than the window, and nothing else: shadows and the
-    edge between paper and desk stay where they are, as in a blurred background they would not.
+BLACK_POINT = 40  # grey levels (of 255): with less light than this, differences are noise and not ink
+
+
+def paper_level(grey, window):
+    """The light of the paper at each pixel, as if there were no strokes on it: (h, w) uint8 -> (h, w) uint8.
+
+    A morphological closing with a square window (its side in pixels) fills every dark place that is narrower than the
+    window. It changes nothing else: the edge of a shadow or of the paper stays sharp. A blur would smear it.
     """
-    margin = window // 2  # the desk goes on beyond the border of the picture
+    margin = window // 2  # beyond the border of the picture, the picture is taken to go on as it is there
     padded = cv2.copyMakeBorder(grey, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     paper = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((window, window), np.uint8))
     return paper[margin : margin + grey.shape[0], margin : margin + grey.shape[1]]
 
 
 def darkness(grey, window):
-    """(dark, light): how dark each pixel is against the paper around it, 0 (paper) to 1, and its light.
+    """(dark, light), both float32 (h, w): how dark each pixel is against the paper around it, and the light there.
 
-    Both are float32 (h, w). Dividing by the light takes it out, so that ink is as dark in a shadow as beside it.
+    dark goes from 0 (paper) to 1. It is the loss of light divided by the light, so that ink in a shadow is as dark as
+    ink beside it.
     """
     paper = paper_level(grey, window)
     light = paper.astype(np.float32) + BLACK_POINT
     return cv2.subtract(paper, grey) / light, light
 
 
-def find_ink_scale(grey):
-    """(light_on_dark, window): which way round the picture is, and a window that the strokes are narrower than.
+# -- which side is the ink, and how wide are its strokes --------------------------------------------------------------
 
-    Widen the window step by step and watch how much ink there is. Below the width of the strokes it grows with every
-    step; above, it stays as it is. Only on the right side, dark or light, does it come to rest: what lies between
-    strokes has no width of its own. What touches the border is left out, for the desk grows with every window.
+WINDOWS = (9, 17, 33, 65, 129)  # sides in coarse pixels, each about twice the one before
+
+
+def find_ink_scale(grey):
+    """(light_on_dark, window): whether the ink is lighter than the paper, and a window wider than the strokes (pixels).
+
+    The method: widen the window step by step, and measure the ink that stands out. While the window is narrower than
+    the strokes, every step finds more ink. Once it is wider, the amount stays the same. It becomes steady only on the
+    side (dark or light) that is the ink: the spaces between strokes have no common width. Ink at the border of the
+    picture is left out, because a desk there grows with every window.
     """
     coarse = cv2.medianBlur(coarse_picture(grey), 3)
     sides = coarse, 255 - coarse
-    windows = [9, 17, 33, 65, 129]
-    amounts = np.array([[float(np.square(_inner_ink(side, window)).sum()) for window in windows] for side in sides])
+    amounts = np.array([[float(np.square(_inner_ink(side, window)).sum()) for window in WINDOWS] for side in sides])
     growth = np.abs(np.diff(np.log(amounts + 0.1), axis=1))  # (2 sides, 4 steps)
-    growth[amounts[:, :-1] < 0.1] = np.inf  # no ink at all does not grow either, but that tells nothing
-    at_rest = growth < 0.3
-    first = int(np.argmax(at_rest.any(axis=0))) if at_rest.any() else int(np.argmin(growth.min(axis=0)))
+    growth[amounts[:, :-1] < 0.1] = np.inf  # no ink at all does not grow, but this says nothing
+    steady = growth < 0.3
+    first = int(np.argmax(steady.any(axis=0))) if steady.any() else int(np.argmin(growth.min(axis=0)))
     side = int(growth[1, first] < growth[0, first])
-    # Small marks come to rest before thick strokes do: go on to where most of the ink is in.
-    ink = amounts[side, :-1] * at_rest[side]
+    # Small marks become steady before thick strokes do: go on to the step that has most of the ink.
+    ink = amounts[side, :-1] * steady[side]
     step = int(np.argmax(ink > 0.5 * ink.max())) if ink.any() else first
-    strokes = _inner_ink(sides[side], windows[step]) > 0
+    strokes = _inner_ink(sides[side], WINDOWS[step]) > 0
     parts = connected_parts(strokes.astype(np.uint8), np.ones_like(coarse), smallest=3)[0]
     width = weighted_median([stroke_width(part.mask) for part in parts], [part.area for part in parts])
-    window = min(max(12 * width, windows[0]), windows[step + 1])
+    window = min(max(12 * width, WINDOWS[0]), WINDOWS[step + 1])
     return side == 1, int(window * COARSE) | 1
 
 
 def _inner_ink(grey, window):
-    """The darkness of what stands out clearly and does not run along the picture's border, 0 elsewhere.
+    """The darkness of what stands out clearly and does not run along the picture's border; 0 elsewhere.
 
-    A stroke that is cut off touches the border with its width, but desks and shadows with their whole side.
+    A stroke that the border cuts off touches it with its width only. A desk or a shadow touches it with a whole side.
     """
     dark, _ = darkness(grey, window)
     count, labels = cv2.connectedComponents((dark > 0.12).astype(np.uint8))
@@ -96,13 +109,19 @@ def _inner_ink(grey, window):
     return dark
 
 
-def find_sheet(grey, window):
-    """Mask (h, w) uint8 0/1 of the surface that is written on: all but what is far darker, such as the desk around it.
+# -- the sheet --------------------------------------------------------------------------------------------------------
 
-    A closing fills the strokes and keeps the edges between surfaces sharp. Dark ink is written on the bright surface.
-    Light fades slowly, so a sheet may end up as dark as a desk in its far corner; only where much of the light is lost
-    within a short way does another surface begin. What is bright but small beside the sheet (print on the desk) is no
-    sheet.
+NEARBY = 31  # coarse pixels: within half of this distance ...
+SHADOW = 0.5  # ... the light on one surface does not fall below this share, not even at the edge of a shadow
+EDGE = 5  # coarse pixels: the width of the edge between two surfaces, with its blur
+
+
+def find_sheet(grey, window):
+    """Mask (h, w) uint8 0/1 of the surface that is written on: not the far darker desk around it.
+
+    A closing fills the strokes and keeps the edges between surfaces sharp. Light fades slowly across a sheet, so that
+    its far corner may be as dark as a desk. Another surface begins only where much of the light is lost within a short
+    distance. A bright surface that is small beside the sheet (print on the desk) does not count.
     """
     window = window // COARSE
     surface = paper_level(coarse_picture(grey), window)
@@ -113,19 +132,25 @@ def find_sheet(grey, window):
     areas = stats[:, cv2.CC_STAT_AREA]
     areas[0] = 0  # the desk
     sheet = (areas >= 0.1 * areas.max())[labels] & (sheet > 0)
-    sheet = cv2.erode(sheet.astype(np.uint8), np.ones((EDGE, EDGE), np.uint8))  # the edge itself is neither
+    sheet = cv2.erode(sheet.astype(np.uint8), np.ones((EDGE, EDGE), np.uint8))  # the edge belongs to neither surface
     return cv2.resize(sheet, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
 
 
-def ink_thresholds(dark, light, sheet):
-    """(low, high): above low a pixel may be ink, and a stroke must somewhere be above high; float32 (h, w).
+# -- thresholds -------------------------------------------------------------------------------------------------------
 
-    Strokes fade, so a low threshold is needed to follow them; so does the paper's texture begin, and a high one tells
-    which of the connected parts are ink at all. Otsu's method finds the high one among the pixels that stand out of
-    the noise; noise is measured on the paper, which is most of any picture (median absolute deviation). The sensor's
-    noise is the same everywhere in grey levels: where there is little light, it is much of the darkness.
+FAINTEST_INK = 0.04  # darkness; what is less dark is never ink
+
+
+def ink_thresholds(dark, light, sheet):
+    """(low, high), float32 (h, w): a pixel may be ink above low, and a stroke must be above high in some place.
+
+    Strokes fade, and a low threshold follows them to their end. But the texture of the paper also passes a low
+    threshold, so the high one decides which connected parts are ink at all. Otsu's method finds the high threshold,
+    among the pixels that stand out of the noise. The noise is measured on the paper, which is most of any picture, by
+    the median absolute deviation (times 1.4826 it is the standard deviation of a normal distribution). The noise of a
+    sensor has the same grey levels everywhere. In the dark they are a large share of the light, hence the division.
     """
-    dots = slice(None, None, 3), slice(None, None, 3)
+    dots = slice(None, None, 3), slice(None, None, 3)  # every third pixel of every third row is enough
     on_sheet = sheet[dots] > 0
     sample, light_there = dark[dots][on_sheet], light[dots][on_sheet]
     if sample.size == 0:
@@ -139,7 +164,7 @@ def ink_thresholds(dark, light, sheet):
 
 
 def keep_strong(ink, strong):
-    """The connected parts of an ink mask that are somewhere strong (another mask); both (h, w) uint8 0/1."""
+    """The connected parts of a mask that meet another mask somewhere (hysteresis): (h, w) uint8 0/1."""
     count, labels = cv2.connectedComponents(ink)
     kept = np.bincount(labels[strong > 0], minlength=count) > 0
     kept[0] = False

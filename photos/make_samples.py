@@ -1,9 +1,9 @@
-"""Make the sample pictures: digits of MNIST's test set set down as ink on paper, with light, rules and noise.
+"""Make the sample pictures: digits of MNIST's test set, written as ink on paper, with light, rules and noise.
 
     python -m photos.make_samples               writes samples/*.jpg, samples/*.png and samples/manifest.tsv
 
-Every picture has its own seed, so the same pictures come out each time. They are for testing the reader: no network
-has seen these digits while it was trained.
+Every picture has its own seed, so that the same pictures come out each time. They are for testing the reader: no
+network has been trained on these digits.
 """
 
 import csv
@@ -15,139 +15,23 @@ import numpy as np
 
 from errors import Parser, run
 from mnist_data import load
+from photos.page import BLACK_INK, BLUE_INK, BOARD, CHALK, CREAM, GRAPHITE, GREY, RED_INK, WHITE, YELLOW, Page
 
 FOLDER = Path(__file__).resolve().parent.parent / "samples"
 
-WHITE, CREAM, YELLOW, GREY = (236, 236, 238), (238, 230, 212), (240, 214, 92), (178, 180, 182)
-BLACK_INK, BLUE_INK, RED_INK, GRAPHITE, CHALK = (
-    (32, 32, 36),
-    (34, 52, 140),
-    (170, 40, 44),
-    (128, 128, 130),
-    (232, 232, 222),
-)
-BOARD, DESK = (44, 66, 56), (58, 46, 38)
-
-
-class Page:
-    """A sheet that is written on and then photographed. Colours are RGB, 0..255; lengths are pixels."""
-
-    def __init__(self, width, height, paper, seed, digits):
-        self.picture = np.empty((height, width, 3), np.float32)
-        self.picture[:] = paper
-        self.random = np.random.default_rng(seed)
-        self.digits = digits  # for each digit 0..9, its MNIST images (N, 28, 28)
-
-    # What is on the paper.
-
-    def write(self, text, x, y, height, ink=BLACK_INK, stroke=None, spacing=0.35, slope=0.0, slant=0.0, opacity=0.92):
-        """Write a row of digits and return their boxes (x, y, width, height).
-
-        (x, y) is the top left corner of the first digit; the row rises by `slope` per pixel to the right.
-        """
-        boxes, start = [], x
-        for character in text:
-            choice = self.random.integers(len(self.digits[int(character)]))
-            mask = pen_strokes(self.digits[int(character)][choice], height, stroke or height / 11, slant)
-            top = round(y - slope * (x - start) + self.random.normal(0, 0.03 * height))
-            self.stain(mask, round(x), top, ink, opacity)
-            boxes.append((round(x), top, mask.shape[1], mask.shape[0]))
-            x += mask.shape[1] + spacing * height * self.random.uniform(0.7, 1.3)
-        return boxes
-
-    def stain(self, mask, x, y, ink, opacity=1.0):
-        """Lay ink on the paper where a mask, 0..1, says so; parts off the page are cut off."""
-        height, width = mask.shape
-        rows, columns = slice(max(y, 0), max(y + height, 0)), slice(max(x, 0), max(x + width, 0))
-        area = self.picture[rows, columns]
-        part = mask[max(-y, 0) :, max(-x, 0) :][: area.shape[0], : area.shape[1]]
-        area += (opacity * part)[:, :, None] * (np.array(ink, np.float32) - area)
-
-    def line(self, start, end, ink, thickness=2, opacity=1.0):
-        mask = np.zeros(self.picture.shape[:2], np.uint8)
-        cv2.line(mask, tuple(map(round, start)), tuple(map(round, end)), 255, thickness, cv2.LINE_AA)
-        self.stain(mask.astype(np.float32) / 255, 0, 0, ink, opacity)
-
-    def rules(self, spacing, ink=(150, 165, 200), squared=False, first=0, thickness=2, opacity=0.8, tilt=0.0):
-        height, width = self.picture.shape[:2]
-        for y in range(first or spacing, height, spacing):
-            self.line((0, y), (width, y + tilt * width), ink, thickness, opacity)
-        if squared:
-            for x in range(spacing // 2, width, spacing):
-                self.line((x, 0), (x - tilt * height, height), ink, thickness, opacity)
-
-    def specks(self, count, ink=BLACK_INK, largest=3):
-        height, width = self.picture.shape[:2]
-        for _ in range(count):
-            centre = int(self.random.integers(width)), int(self.random.integers(height))
-            cv2.circle(self.picture, centre, int(self.random.integers(1, largest + 1)), ink, -1, cv2.LINE_AA)
-
-    # How it is photographed.
-
-    def lie_on_desk(self, width, height, angle=4.0, desk=DESK, scale=0.75):
-        """Put the sheet down on a darker desk with a little wood grain, turned by some degrees."""
-        sheet_height, sheet_width = self.picture.shape[:2]
-        grain = cv2.GaussianBlur(self.random.normal(0, 40, (height, width)).astype(np.float32), (0, 0), 12, sigmaY=1.5)
-        picture = np.array(desk, np.float32) + grain[:, :, None]
-        turn = cv2.getRotationMatrix2D((sheet_width / 2, sheet_height / 2), angle, scale)
-        turn[:, 2] += (width - sheet_width) / 2, (height - sheet_height) / 2
-        sheet = cv2.warpAffine(self.picture, turn, (width, height), flags=cv2.INTER_AREA)
-        covered = cv2.warpAffine(np.ones((sheet_height, sheet_width), np.float32), turn, (width, height))
-        self.picture = (picture + covered[:, :, None] * (sheet - picture)).astype(np.float32)
-
-    def light(self, dark_corner=0.6, direction=(1.0, 0.7), colour=(1.0, 0.98, 0.94)):
-        """Light falls off towards one corner, where this share of it is left."""
-        height, width = self.picture.shape[:2]
-        y, x = np.mgrid[0 : 1 : complex(height), 0 : 1 : complex(width)].astype(np.float32)
-        distance = (x * direction[0] + y * direction[1]) / sum(direction)
-        self.picture *= (1 - (1 - dark_corner) * distance**1.5)[:, :, None] * np.array(colour, np.float32)
-
-    def shadow(self, strength=0.35, start=(0.5, 0.0), end=(0.8, 1.0), softness=0.02):
-        """The hard shadow of a hand or a phone, to the right of a line across the page (shares of width and height)."""
-        height, width = self.picture.shape[:2]
-        corners = [
-            (start[0] * width, start[1] * height),
-            (width, 0),
-            (width, height),
-            (end[0] * width, end[1] * height),
-        ]
-        mask = np.zeros((height, width), np.float32)
-        cv2.fillPoly(mask, [np.array(corners).round().astype(np.int32)], 1.0)
-        self.picture *= 1 - strength * cv2.GaussianBlur(mask, (0, 0), max(softness * width, 1))[:, :, None]
-
-    def expose(self, noise=4.0, blur=0.8):
-        """What lens and sensor do. Returns the photo, (height, width, 3) uint8."""
-        picture = cv2.GaussianBlur(self.picture, (0, 0), blur) if blur else self.picture
-        picture = picture + self.random.normal(0, noise, picture.shape[:2])[:, :, None]
-        return np.clip(np.round(picture), 0, 255).astype(np.uint8)
-
-
-def pen_strokes(digit, height, stroke, slant=0.0):
-    """An MNIST digit (28, 28) as a mask 0..1 of this height, with strokes of this width; slant in x per y."""
-    scale = height / 20
-    large = cv2.resize(digit, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    large = cv2.GaussianBlur(large, (0, 0), 0.35 * scale)
-    ink = (large > 110).astype(np.uint8)
-    inside, outside = (cv2.distanceTransform(side, cv2.DIST_L2, 5) for side in (ink, 1 - ink))
-    width = 4 * inside[ink > 0].mean()
-    shift = max((stroke - width) / 2, -0.25 * width)  # thinner, and strokes would break
-    mask = np.clip(inside - outside + shift + 0.5, 0, 1)
-    lean = np.array([[1, -slant, slant * mask.shape[0] / 2], [0, 1, 0]], np.float32)
-    mask = cv2.warpAffine(mask, lean, mask.shape[::-1])
-    x, y, width, height = cv2.boundingRect((mask > 0.1).astype(np.uint8))
-    return mask[y : y + height, x : x + width]
-
-
-# -- the pictures -----------------------------------------------------------------------------------------------------
-
 
 class Sample(NamedTuple):
+    """A picture, and what the manifest says of it."""
+
     file: str
-    label: str
-    kind: str
-    difficulty: str
+    label: str  # the digits, lines separated by /
+    kind: str  # photo, scan, paint or whiteboard
+    difficulty: str  # easy, medium or hard
     notes: str
     picture: np.ndarray  # (height, width, 3) uint8 RGB
+
+
+# -- the pictures: digits of MNIST -> Sample --------------------------------------------------------------------------
 
 
 def paper_row(digits):
@@ -297,6 +181,16 @@ SAMPLES = (
 )
 
 
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def write_picture(path, picture):
+    """Write (height, width, 3) uint8 RGB as JPEG or PNG, as the file's name says."""
+    jpeg = path.suffix == ".jpg"
+    options = [cv2.IMWRITE_JPEG_QUALITY, 82] if jpeg else [cv2.IMWRITE_PNG_COMPRESSION, 9]
+    cv2.imwrite(str(path), picture[:, :, ::-1], options)  # OpenCV takes blue first
+
+
 def main(argv=None):
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=FOLDER, metavar="DIR", help="where to (default: samples)")
@@ -309,10 +203,7 @@ def main(argv=None):
         manifest.writerow(("file", "label", "lines", "kind", "difficulty", "notes"))
         for make in SAMPLES:
             sample = make(digits)
-            options = (
-                [cv2.IMWRITE_JPEG_QUALITY, 82] if sample.file.endswith(".jpg") else [cv2.IMWRITE_PNG_COMPRESSION, 9]
-            )
-            cv2.imwrite(str(folder / sample.file), sample.picture[:, :, ::-1], options)
+            write_picture(folder / sample.file, sample.picture)
             lines = sample.label.count("/") + 1
             manifest.writerow((sample.file, sample.label, lines, sample.kind, sample.difficulty, sample.notes))
     print(f"{len(SAMPLES)} pictures in {folder}")

@@ -1,4 +1,8 @@
-"""Picture files of every kind, opened upright in RGB."""
+"""Open picture files of every kind: upright, in RGB, with 8 bits for each colour.
+
+picture = open_picture("digits.jpg")         the whole picture
+picture, size = open_to_read("digits.jpg")   the same, but a large JPEG comes smaller: enough to find the digits
+"""
 
 import warnings
 
@@ -7,30 +11,31 @@ from PIL import ExifTags, Image, ImageOps
 
 from errors import UserError
 
-WORKING_SIDE = 1600  # pixels on the longer side while the ink is looked for
-MAX_PIXELS = 200_000_000  # a larger picture is refused: it is more likely a trap than a photo
+WORKING_SIDE = 1600  # pixels on the longer side of the working picture, in which the digits are searched
+MAX_PIXELS = 200_000_000  # a larger picture is refused: it is more likely an attack on the memory than a photo
 
 
 def open_picture(path):
-    """Read any picture that Pillow can: (height, width, 3) uint8 RGB, upright as the camera was held (EXIF).
+    """Read any picture that Pillow can read: (height, width, 3) uint8 RGB, turned upright as its EXIF data says.
 
-    Transparent parts become white paper; 16-bit greys are scaled to 8 bits. Raises UserError, naming the file and the
-    cause, for anything that is not a whole picture.
+    Transparent parts become white paper. 16-bit greys are scaled to 8 bits. Raises UserError, with the file and the
+    cause, when the file is missing, damaged, too large or not a picture.
     """
     return _decode(path)[0]
 
 
 def open_to_read(path):
-    """(picture, size) for `find_digits`: as `open_picture`, but a large JPEG comes smaller, and in half the time.
+    """(picture, size) for `find_digits`: as `open_picture`, but a large JPEG is decoded smaller, in half the time.
 
-    JPEG keeps frequencies, so that leaving out the high ones decodes it at 1/2, 1/4 or 1/8 of its size. The working
-    picture is smaller still. size: (width, height) that the upright picture has in full.
+    JPEG stores frequencies. A decoder that leaves out the high ones gets the picture at 1/2, 1/4 or 1/8 of its size.
+    The picture that is returned has at least WORKING_SIDE pixels on its longer side if the file has so many. size:
+    (width, height) of the whole upright picture. Raises UserError as `open_picture` does.
     """
     return _decode(path, WORKING_SIDE)
 
 
 def _decode(path, enough=None):
-    """(picture, full size): with `enough` pixels on the longer side if it is given and the file's format allows."""
+    """(picture, full size). enough: so many pixels on the longer side will do; None for all of them."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about odd metadata; only the picture matters here
@@ -52,7 +57,7 @@ def _decode(path, enough=None):
     except Image.DecompressionBombError:
         raise UserError(f"{path}: too many pixels (at most {MAX_PIXELS})") from None
     except OSError as error:
-        # Pillow reports damage as an OSError without a file name; the operating system's own carry a reason
+        # Pillow reports damage as an OSError without `strerror`; an error of the operating system has one.
         reason = error.strerror or f"damaged picture ({error})"
         raise UserError(f"{path}: {reason}") from None
     except (SyntaxError, ValueError, EOFError, MemoryError) as error:
@@ -65,6 +70,7 @@ def _is_empty(path):
 
 
 def _to_rgb(image):
+    """A Pillow image of any mode as (height, width, 3) uint8."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, np.float32)
         full_scale = 65535 if values.max(initial=0) > 255 else 255

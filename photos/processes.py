@@ -1,4 +1,7 @@
-"""Work on many images shared out over processes, one for a core."""
+"""Share work on many images out over processes, one for each core.
+
+Nothing else in the project starts processes to work on images. How they and Ctrl-C get along is in interrupts.py.
+"""
 
 import contextlib
 import multiprocessing
@@ -10,11 +13,17 @@ from tqdm import tqdm
 
 import interrupts
 
-CHUNK = 500  # images that a process takes at a time
+CHUNK = 500  # images in a job: how many a process takes at a time
 
 
-def in_processes(jobs, meanwhile):
-    """The results of function(images, ...), for each of the jobs (function, images, ...), with a bar of images."""
+def in_processes(jobs, meanwhile=None):
+    """Do jobs in processes, with a progress bar that counts images: the list of their results.
+
+    jobs: a list of (function, images, ...), each for the call function(images, ...). Functions, arguments and results
+    are pickled. meanwhile(): called in this process once the others are at work; on four cores or more, a quarter of
+    the cores is left free for it. With too few images for two processes all is done here, and meanwhile() is not
+    called.
+    """
     counts = [len(images) for _, images, *_ in jobs]
     cores = numba.get_num_threads()
     processes = min(cores - cores // 4 if meanwhile else cores, sum(counts) // CHUNK)
@@ -22,7 +31,7 @@ def in_processes(jobs, meanwhile):
         bar = stack.enter_context(
             tqdm(desc="normalising", total=sum(counts), unit=" images", unit_scale=True, dynamic_ncols=True)
         )
-        if processes < 2:  # so little is done before a process has started
+        if processes < 2:  # so little work is done before a process has started
             return [_call(job, count, bar) for job, count in zip(jobs, counts, strict=True)]
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
         pool = ProcessPoolExecutor(processes, spawn, _start_process)
@@ -45,5 +54,5 @@ def _call(job, count, bar):
 
 
 def _start_process():
-    interrupts.ignore()  # Ctrl-C reaches the parent, which sends nothing more
+    interrupts.ignore()  # Ctrl-C also reaches the parent process, which then sends no more jobs
     cv2.setNumThreads(1)  # there is a process for every core

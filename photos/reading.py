@@ -1,4 +1,7 @@
-"""READING."""
+"""From picture files to the digits that a network reads in them.
+
+readings = read_pictures(["a.jpg", "b.png"], model)      a Reading, or a UserError, for each file
+"""
 
 from typing import NamedTuple
 
@@ -9,19 +12,17 @@ from photos.opening import open_to_read
 from photos.segment import Digit, find_digits
 from sizes import IMAGE_SIZE
 
-MOVES = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))  # where in a crop with a margin of one pixel a reading begins
-
 
 class Reading(NamedTuple):
-    """What was read in one picture: the digits that were found, which each is, and how sure the network is (0..1)."""
+    """What was read in one picture: the N digits that were found, which digits they are, and how sure that is."""
 
     file: str
     digits: list[Digit]
-    values: np.ndarray  # (N,) int
-    confidences: np.ndarray  # (N,) float
+    values: np.ndarray  # (N,) int, 0..9
+    confidences: np.ndarray  # (N,) float, 0..1: the probability that the network gives to this value
 
     def lines(self, min_confidence=0.0):
-        """The digits as text, a string for each line of the picture; `?` where the confidence is too low."""
+        """The digits as text, one string for each line of the picture; `?` where the confidence is lower than this."""
         lines = {}
         for digit, value, confidence in zip(self.digits, self.values, self.confidences, strict=True):
             lines.setdefault(digit.line, []).append(str(value) if confidence >= min_confidence else "?")
@@ -29,7 +30,11 @@ class Reading(NamedTuple):
 
 
 def read_pictures(files, model):
-    """Read pictures in one batch. Returns a list with a Reading, or the UserError, for each file."""
+    """Read pictures; the network gets the digits of all of them in one batch.
+
+    files: paths. model: any engine of the network. Returns a list with one entry for each file: its Reading, or the
+    UserError if the file cannot be opened as a picture.
+    """
     found = []
     for file in files:
         try:
@@ -49,15 +54,21 @@ def read_pictures(files, model):
     return readings
 
 
-def classify(model, crops):
-    """Crops (28, 28) uint8 -> digits (N,) int and confidences (N,) float, all in one batch.
+# Each crop gets a margin of one pixel and is read five times. These are the (x, y) of the top left corner of the 28x28
+# pixels that are read: in the middle, and one pixel to each side.
+CORNERS = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
 
-    Each is read five times: as it is, and moved by a pixel to each side, so that the 2x2 windows of the pooling fall
-    differently on its strokes. The mean of the five is right more often than the one, and knows better how sure it is.
+
+def classify(model, crops):
+    """Read crops: a list of N (28, 28) uint8 -> digits (N,) int and confidences (N,) float, in one batch.
+
+    Each crop is read five times: as it is, and moved by one pixel to each side. The 2x2 windows of the pooling then
+    fall differently on its strokes. The mean of the five probabilities is right more often than a single one, and its
+    confidence is nearer to the share of digits that are right.
     """
     if not crops:
         return np.zeros(0, int), np.zeros(0)
     padded = np.pad(np.stack(crops), ((0, 0), (1, 1), (1, 1)))
-    moved = [padded[:, y : y + IMAGE_SIZE, x : x + IMAGE_SIZE] for x, y in MOVES]
-    probabilities = model.predict(np.concatenate(moved)).reshape(len(MOVES), len(crops), -1).mean(axis=0)
+    moved = [padded[:, y : y + IMAGE_SIZE, x : x + IMAGE_SIZE] for x, y in CORNERS]
+    probabilities = model.predict(np.concatenate(moved)).reshape(len(CORNERS), len(crops), -1).mean(axis=0)
     return probabilities.argmax(axis=1), probabilities.max(axis=1)

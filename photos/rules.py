@@ -1,4 +1,7 @@
-"""RULES."""
+"""Remove printed rules and drawn frames from an ink mask; the strokes that cross them stay.
+
+Masks are (h, w) uint8, 0 or 1. A segment is a line (x1, y1, x2, y2) in pixels, x1 < x2.
+"""
 
 import cv2
 import numpy as np
@@ -9,7 +12,7 @@ THICKEST_RULE = 16  # working pixels; thicker lines are strokes
 
 
 def remove_frames(ink):
-    """An ink mask without the boxes drawn around digits: hollow, with ink along their own bounds and glyphs inside."""
+    """An ink mask without the boxes drawn around digits: hollow glyphs, with ink along their own bounds only."""
     glyphs, _ = connected_parts(ink, np.ones_like(ink))
     for frame in (glyph for glyph in glyphs if is_frame(glyph, glyphs, 0.0)):
         hollow = frame.mask.copy()
@@ -22,18 +25,19 @@ def remove_frames(ink):
 
 
 def remove_rules(ink):
-    """An ink mask without printed rules and squares, long underlines and frames.
+    """An ink mask without printed rules and squares, long underlines and the sides of frames.
 
-    A rule is straight, thin, and longer than digits are high. Only ink no thicker across the rule than the rule itself
-    is taken away: where a stroke crosses, the ink is thicker there and stays, so that digits are neither cut nor bent.
+    A rule is straight, thin, and longer than digits are high. Where a stroke crosses it, the ink is thicker across the
+    rule than the rule alone. This ink stays, so that digits are neither cut nor bent.
     """
     return _remove_horizontal_rules(_remove_horizontal_rules(ink).T).T.copy()
 
 
 def _remove_horizontal_rules(ink):
+    """As `remove_rules`, for nearly horizontal ones: those that reach the border, or are longer than 2.5 digits."""
     ink = np.ascontiguousarray(ink)
     width = ink.shape[1]
-    segments = [segment for segment in _level_segments(ink) if _is_solid(ink, segment)]
+    segments = [segment for segment in _horizontal_segments(ink) if _is_solid(ink, segment)]
     if not segments:
         return ink
     digits, _ = connected_parts(_erase(ink, segments), np.ones_like(ink))
@@ -48,31 +52,32 @@ def _remove_horizontal_rules(ink):
     return _erase(ink, rules)
 
 
-def _level_segments(ink):
-    """Nearly level and thin lines in an ink mask, the longest first: a list of (x1, y1, x2, y2), x1 < x2."""
-    flat = ink & ~_thicker_than(ink, THICKEST_RULE)
-    half = cv2.dilate(flat, np.ones((2, 2), np.uint8))[::2, ::2]  # half the size is enough, and four times as fast
+def _horizontal_segments(ink):
+    """The thin and nearly horizontal lines of an ink mask, the longest first: a list of segments."""
+    thin = ink & ~_thicker_than(ink, THICKEST_RULE)
+    half = cv2.dilate(thin, np.ones((2, 2), np.uint8))[::2, ::2]  # half the size is enough, and four times as fast
     width = half.shape[1]
     segments = cv2.HoughLinesP(
         half, 1, np.pi / 360, threshold=max(width // 8, 1), minLineLength=0.3 * width, maxLineGap=0.06 * width
     )
-    segments = (
-        [] if segments is None else [tuple(2 * int(end) for end in segment) for segment in segments.reshape(-1, 4)]
-    )
-    level = [(x1, y1, x2, y2) for x1, y1, x2, y2 in segments if abs(y2 - y1) < 0.25 * (x2 - x1)]
-    return sorted(level, key=lambda segment: segment[0] - segment[2])
+    if segments is None:
+        return []
+    segments = [tuple(2 * int(end) for end in segment) for segment in segments.reshape(-1, 4)]
+    horizontal = [(x1, y1, x2, y2) for x1, y1, x2, y2 in segments if abs(y2 - y1) < 0.25 * (x2 - x1)]
+    return sorted(horizontal, key=lambda segment: segment[0] - segment[2])
 
 
 def _is_solid(ink, segment):
-    """Whether the segment lies on ink almost all the way: a row of digits is full of gaps."""
+    """Whether a segment lies on ink almost all the way. A row of digits is full of gaps."""
     strip = ink[_along(ink, segment, 2)]
     return strip[:, segment[0] : segment[2]].any(axis=0).mean() > 0.85
 
 
 def _along(ink, segment, reach):
-    """Indices of the pixels up to so many rows above and below a segment, which is made to cross the whole picture.
+    """(rows, columns): indices that pick the strip along a segment, so many rows above and below it.
 
-    What they pick is a strip (2 * reach + 1, width) in which the rule runs level through the middle.
+    The segment is made longer, to the width of the picture. In the strip, (2 * reach + 1, width), the rule runs
+    horizontally through the middle.
     """
     x1, y1, x2, y2 = segment
     columns = np.arange(ink.shape[1])
@@ -82,7 +87,7 @@ def _along(ink, segment, reach):
 
 
 def _erase(ink, segments):
-    """Without the thin ink along these segments; strokes that cross them stay."""
+    """Without the thin ink along these segments; the strokes that cross them stay."""
     ink = ink.copy()
     for segment in segments:
         place = _along(ink, segment, THICKEST_RULE)
@@ -97,5 +102,5 @@ def _erase(ink, segments):
 
 
 def _thicker_than(ink, thickness):
-    """The ink that is more than so many pixels thick from top to bottom."""
+    """The ink that is more than so many pixels thick from top to bottom (a morphological opening)."""
     return cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((thickness + 1, 1), np.uint8))

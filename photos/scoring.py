@@ -1,4 +1,9 @@
-"""SCORING."""
+"""How well labelled pictures are read: the digits that are wrong, and whether the confidences can be trusted.
+
+rows = read_manifest("samples/manifest.tsv")
+scores = score_pictures(rows, readings)
+print(report(scores))
+"""
 
 import csv
 from collections import Counter
@@ -9,27 +14,71 @@ import numpy as np
 from errors import UserError
 from photos.reading import Reading
 
-BINS = 10  # of confidence, in the calibration table
+# -- the labels -------------------------------------------------------------------------------------------------------
+
+
+def read_manifest(path):
+    """The rows of a manifest, a list of dicts: a tab-separated file with a header that has at least `file` and `label`.
+
+    Raises UserError when it cannot be read, when it has no rows, or when a label has no digit.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not rows or not all(row.get("file") and digits_of(row.get("label") or "") for row in rows):
+        raise UserError(f"{path}: not a manifest: tab-separated columns `file` and `label`, digits in every label")
+    return rows
+
+
+def digits_of(label):
+    """The digits of a label as one string; whatever stands between its lines is left out."""
+    return "".join(character for character in label if character in "0123456789")
+
+
+# -- the scores -------------------------------------------------------------------------------------------------------
 
 
 class Score(NamedTuple):
-    """How one labelled picture was read. pairs: (wanted, read) characters; None stands for missed, or for too many."""
+    """How one labelled picture was read."""
 
-    row: dict
+    row: dict  # of the manifest
     reading: Reading
-    wanted: str
-    read: str
-    pairs: list[tuple[str | None, str | None]]
+    wanted: str  # the digits of the label
+    read: str  # the digits that were read
+    pairs: list[tuple[str | None, str | None]]  # (wanted, read), see `align`
+
+    @property
+    def exact(self):
+        """Whether every digit was read, and nothing else."""
+        return self.wanted == self.read
 
     @property
     def wrong(self):
-        """Edit distance, at most the number of digits."""
+        """The edit distance between wanted and read, but at most the number of digits that were wanted."""
         return min(sum(wanted != read for wanted, read in self.pairs), len(self.wanted))
 
 
+def score_pictures(rows, readings):
+    """A Score for each row of a manifest; a picture that could not be opened counts as one without digits."""
+    scores = []
+    for row, reading in zip(rows, readings, strict=True):
+        if isinstance(reading, UserError):
+            reading = Reading(row["file"], [], np.zeros(0, int), np.zeros(0))
+        wanted, read = digits_of(row["label"]), "".join(map(str, reading.values))
+        scores.append(Score(row, reading, wanted, read, align(wanted, read)))
+    return scores
+
+
 def align(wanted, read):
-    """Pair two strings with the fewest edits (Levenshtein distance): a list of (wanted, read), None for a gap."""
-    table = np.zeros((len(wanted) + 1, len(read) + 1), int)
+    """Pair the characters of two strings with the fewest edits (Levenshtein distance): a list of (wanted, read).
+
+    A pair (character, None) is a character that was missed, a pair (None, character) one too many.
+    """
+    table = np.zeros((len(wanted) + 1, len(read) + 1), int)  # [i, j]: edits from wanted[:i] to read[:j]
     table[:, 0], table[0] = range(len(wanted) + 1), range(len(read) + 1)
     for i, a in enumerate(wanted, 1):
         for j, b in enumerate(read, 1):
@@ -48,40 +97,13 @@ def align(wanted, read):
     return pairs[::-1]
 
 
-def read_manifest(path):
-    """The rows of a labelled set: tab-separated with a header that has at least `file` and `label`."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    if not rows or not all(row.get("file") and digits_of(row.get("label") or "") for row in rows):
-        raise UserError(f"{path}: not a manifest: tab-separated columns `file` and `label`, digits in every label")
-    return rows
-
-
-def digits_of(label):
-    """The digits of a label; lines may be separated by anything."""
-    return "".join(character for character in label if character in "0123456789")
-
-
-def score_pictures(rows, readings):
-    """A Score for each row of a manifest; a picture that could not be read counts as read empty."""
-    scores = []
-    for row, reading in zip(rows, readings, strict=True):
-        if isinstance(reading, UserError):
-            reading = Reading(row["file"], [], np.zeros(0, int), np.zeros(0))
-        wanted, read = digits_of(row["label"]), "".join(map(str, reading.values))
-        scores.append(Score(row, reading, wanted, read, align(wanted, read)))
-    return scores
+BINS = 10  # of confidence: 0..0.1, 0.1..0.2, ...
 
 
 def calibration(scores):
-    """(bins, error): for each bin of confidence (digits, mean confidence, share right), and the expected error.
+    """(bins, error): for each bin of confidence that has digits (count, mean confidence, share right), and the error.
 
-    The expected calibration error is the difference between confidence and share right, averaged over all digits.
+    The expected calibration error is the difference between mean confidence and share right, averaged over all digits.
     """
     right = [wanted == read for score in scores for wanted, read in score.pairs if read is not None]
     confidences = np.concatenate([score.reading.confidences for score in scores])
@@ -95,38 +117,63 @@ def calibration(scores):
     return bins, sum(count * abs(sure - share) for count, sure, share in bins) / total if total else 0.0
 
 
+# -- the report -------------------------------------------------------------------------------------------------------
+
+
 def report(scores):
-    """The score of a labelled set as text."""
-    lines = [f"{'':12}{'pictures':>9}{'digits':>8}{'digit accuracy':>16}{'exact':>14}"]
+    """The scores of a labelled set as text: accuracy by group, failures, mistakes and calibration."""
+    return "\n".join(_accuracy_lines(scores) + _failure_lines(scores) + _calibration_lines(scores))
+
+
+def _accuracy_lines(scores):
+    """A table with a row for all pictures, for each difficulty and for each kind."""
     groups = {"all": scores}
     for column in ("difficulty", "kind"):
         for score in scores:
             if score.row.get(column):
                 groups.setdefault(score.row[column], []).append(score)
+    lines = [f"{'':12}{'pictures':>9}{'digits':>8}{'digit accuracy':>16}{'exact':>14}"]
     for name, group in groups.items():
         digits = sum(len(score.wanted) for score in group)
         accuracy = 1 - sum(score.wrong for score in group) / digits
-        exact = sum(score.wanted == score.read for score in group)
+        exact = sum(score.exact for score in group)
         share = f"{exact}/{len(group)} = {exact / len(group):.1%}"
         lines.append(f"{name:12}{len(group):9}{digits:8}{accuracy:16.1%}{share:>18}")
-    failures = [score for score in scores if score.wanted != score.read]
-    if failures:
-        lines += ["", "not read exactly:"]
-        lines += [
+    return lines
+
+
+def _failure_lines(scores):
+    """The pictures that were not read exactly, and how often each mistake was made; nothing when all were."""
+    failures = [score for score in scores if not score.exact]
+    if not failures:
+        return []
+    mistakes = Counter(pair for score in scores for pair in score.pairs if pair[0] != pair[1])
+    return [
+        "",
+        "not read exactly:",
+        *(
             f"  {score.row['file']}: {score.row['label']} read as {'/'.join(score.reading.lines()) or 'nothing'}"
             for score in failures
-        ]
-        mistakes = Counter(pair for score in scores for pair in score.pairs if pair[0] != pair[1])
-        lines += ["", "mistakes:"]
-        lines += [f"  {describe(*pair)}: {count}" for pair, count in mistakes.most_common()]
-    bins, error = calibration(scores)
-    lines += ["", f"{'confidence':>12}{'right':>8}{'digits':>8}"]
-    lines += [f"{sure:12.1%}{share:8.1%}{count:8}" for count, sure, share in bins]
-    lines.append(f"expected calibration error {error:.3f}")
-    return "\n".join(lines)
+        ),
+        "",
+        "mistakes:",
+        *(f"  {_describe(*pair)}: {count}" for pair, count in mistakes.most_common()),
+    ]
 
 
-def describe(wanted, read):
+def _describe(wanted, read):
+    """A pair of different characters in words."""
     if wanted is None:
         return f"a {read} that is not there"
     return f"{wanted} missed" if read is None else f"{wanted} read as {read}"
+
+
+def _calibration_lines(scores):
+    """The table of `calibration`."""
+    bins, error = calibration(scores)
+    return [
+        "",
+        f"{'confidence':>12}{'right':>8}{'digits':>8}",
+        *(f"{sure:12.1%}{share:8.1%}{count:8}" for count, sure, share in bins),
+        f"expected calibration error {error:.3f}",
+    ]

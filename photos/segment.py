@@ -4,18 +4,22 @@
     for digit in find_digits(picture, size):
         digit.crop, digit.box, digit.line
 
-The same steps run for every picture, each a function below, in this order:
+Every picture goes through the same stages, in this order:
 
-    scale_picture     every picture is brought to one size, so that lengths in pixels mean the same in all of them
-    find_ink_scale    dark on light or light on dark, and how thick the strokes may be
-    darkness          how much darker than the paper right there: shadows, coloured paper and desks drop out
-    find_ink          which pixels are ink: two thresholds, taken from this picture's own noise and ink
-    remove_rules      printed lines and squares go, the strokes that cross them stay
-    find_glyphs       connected ink, without what is too small, too large, too flat or a frame
-    join_strokes      the loose bar of a 5 finds its body
-    split_touching    two digits that touch are cut where the bridge is thinnest
-    sort_into_lines   lines from top to bottom, each from left to right, also when they slope
-    normalise         each digit as MNIST was made: 20 pixels on the longest side, centre of mass in the middle
+    ink.scale_picture            every picture gets one size, so that lengths in pixels mean the same in all of them
+    ink.find_ink_scale           dark on light or light on dark, and how thick the strokes may be
+    ink.darkness                 how much darker than the paper around it: shadows and coloured paper drop out
+    ink.find_sheet               the surface that is written on, without the desk
+    ink.ink_thresholds           two thresholds for ink, from the noise and the ink of this picture
+    rules.remove_frames          drawn boxes go
+    rules.remove_rules           printed lines and squares go, the strokes that cross them stay
+    ink.keep_strong              faint ink stays only where it is connected to dark ink
+    grouping.find_glyphs         connected ink, without what is too small, too large, too thick or a frame
+    grouping.join_strokes        the loose bar of a 5 is joined with its body
+    grouping.drop_stray_marks    specks, dashes and underlines go
+    grouping.split_touching      two digits that touch are cut where the bridge is thinnest
+    grouping.sort_into_lines     lines from top to bottom, each from left to right, also when they slope
+    normalise.normalise          each digit in the form of MNIST
 """
 
 from typing import NamedTuple
@@ -29,23 +33,20 @@ from photos.rules import remove_frames, remove_rules
 
 
 class Digit(NamedTuple):
-    """One digit that was found: crop (28, 28) uint8, ink bright; box (x, y, width, height) in pixels of the upright
-    picture; line, counted from 0 at the top."""
+    """One digit that was found."""
 
-    crop: np.ndarray
-    box: tuple[int, int, int, int]
-    line: int
+    crop: np.ndarray  # (28, 28) uint8, ink bright on dark
+    box: tuple[int, int, int, int]  # x, y, width, height in pixels of the whole upright picture
+    line: int  # from 0 at the top
 
 
 def find_digits(picture, size=None, stages=None):
     """Find the digits of a picture: a list of Digit in reading order, empty where there is none.
 
-    picture: (height, width, 3) uint8 RGB. size: (width, height) of the full picture, in whose pixels the boxes are,
-    where `picture` is a smaller copy. stages: a dict that is filled with what each step made, for --debug.
+    picture: (height, width, 3) uint8 RGB. size: (width, height) of the whole picture, for the boxes, if `picture` is a
+    smaller copy. stages: a dict, which gets a picture (h, w) of some stages by name, for --debug.
     """
     grey = scale_picture(picture)
-    full_size = size or picture.shape[1::-1]
-    across, down = (full / working for full, working in zip(full_size, grey.shape[::-1], strict=True))
     light_on_dark, window = find_ink_scale(grey)
     if light_on_dark:
         grey = 255 - grey
@@ -55,21 +56,30 @@ def find_digits(picture, size=None, stages=None):
     ink = (dark > low) & sheet
     clean = keep_strong(remove_rules(remove_frames(ink)), dark > high)
     glyphs, height = find_glyphs(clean, sheet)
-    glyphs = drop_stray_marks(join_strokes(glyphs, height), height)
+    glyphs = join_strokes(glyphs, height)
+    glyphs = drop_stray_marks(glyphs, height)
     glyphs = split_touching(glyphs, height)
-    digits = []
-    for number, line in enumerate(sort_into_lines(glyphs)):
-        for glyph in line:
-            box = (
-                round(glyph.x * across),
-                round(glyph.y * down),
-                max(1, round(glyph.width * across)),
-                max(1, round(glyph.height * down)),
-            )
-            digits.append(Digit(normalise(glyph.mask * 255), box, number))
+    lines = sort_into_lines(glyphs)
     if stages is not None:
         stages["grey"] = grey
         stages["darkness against the paper"] = dark
         stages["all that stands out"] = ink
         stages["ink, without rules and frames"] = clean
-    return digits
+    full_width, full_height = size or picture.shape[1::-1]
+    scale = full_width / grey.shape[1], full_height / grey.shape[0]
+    return [
+        Digit(normalise(glyph.mask * 255), _full_size_box(glyph, scale), number)
+        for number, line in enumerate(lines)
+        for glyph in line
+    ]
+
+
+def _full_size_box(glyph, scale):
+    """(x, y, width, height) of a glyph in pixels of the whole picture. scale: (x, y), its pixels per working pixel."""
+    across, down = scale
+    return (
+        round(glyph.x * across),
+        round(glyph.y * down),
+        max(1, round(glyph.width * across)),
+        max(1, round(glyph.height * down)),
+    )

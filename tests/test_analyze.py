@@ -1,37 +1,25 @@
-"""analyze.py as a user runs it, and its scores."""
+"""analyze.py as a user runs it: what it prints, what it draws and what it refuses.
 
-import csv
+Most tests run it in the tests' own process, which saves the start of Python; some, with `script`, in one of its own.
+"""
+
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HAS_GPU, ROOT, SAMPLES
 from PIL import Image
-
-import analyze
-from cnn_cpu import CNN
-
-ROOT = Path(__file__).resolve().parent.parent
-SAMPLES = ROOT / "samples"
-PHOTOS = ROOT / ".." / "shared" / "photos"
-
-
-@pytest.fixture(scope="session")
-def model_file(tmp_path_factory):
-    """A small untrained model: what is tested with it does not depend on what is read."""
-    path = tmp_path_factory.mktemp("model") / "model.npz"
-    CNN(num_filters=2, activation="relu", seed=1).save(path)
-    return path
 
 
 @pytest.fixture
-def run_analyze(script, model_file):
-    def run(*options, **more):
-        return script("analyze.py", "--model", model_file, "--device", "cpu", *options, **more)
+def run_analyze(in_process, model_file):
+    """A function that runs analyze.py with an untrained model on the CPU: (stdout, stderr, status)."""
+
+    def run(*options):
+        return in_process("analyze.py", "--model", model_file, "--device", "cpu", *options)
 
     return run
 
@@ -51,8 +39,8 @@ def test_reads_the_picture_of_the_readme(script):
     assert (out, status) == ("31415926\n", 0), err
 
 
-def test_lines_of_the_picture_are_lines_of_the_output(script):
-    out, _, status = script("analyze.py", SAMPLES / "lines.jpg")
+def test_lines_of_the_picture_are_lines_of_the_output(in_process):
+    out, _, status = in_process("analyze.py", "--device", "cpu", SAMPLES / "lines.jpg")
     assert status == 0
     assert out.split() == ["16180", "339887", "4989", "484820", "45868"]
 
@@ -101,15 +89,8 @@ def test_min_confidence_prints_question_marks(run_analyze):
 # -- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def one_line(err, *words):
-    assert len(err.splitlines()) == 1, err
-    assert err.startswith("analyze.py: error: ")
-    assert all(str(word) in err for word in words), err
-    return True
-
-
 @pytest.mark.parametrize("kind", ("missing", "folder", "empty", "text", "cut"))
-def test_a_bad_picture_is_one_line_and_the_others_are_read(run_analyze, blank, tmp_path, kind):
+def test_a_bad_picture_is_one_line_and_the_others_are_read(run_analyze, one_line, blank, tmp_path, kind):
     bad = tmp_path / f"{kind}.jpg"
     if kind == "folder":
         bad.mkdir()
@@ -119,10 +100,15 @@ def test_a_bad_picture_is_one_line_and_the_others_are_read(run_analyze, blank, t
         bad.write_text("not a picture")
     elif kind == "cut":
         bad.write_bytes((SAMPLES / "digits.jpg").read_bytes()[:20000])
-    out, err, status = run_analyze(bad, blank)
-    assert status == 2
-    assert one_line(err, bad)
-    assert "no digits found" in out
+    result = run_analyze(bad, blank)
+    one_line("analyze.py", result, bad)
+    assert "no digits found" in result[0]
+
+
+def test_a_bad_picture_among_good_ones_in_a_process_of_its_own(script, one_line, tmp_path):
+    result = script("analyze.py", tmp_path / "missing.jpg", SAMPLES / "big.png", "--device", "cpu")
+    one_line("analyze.py", result, "missing.jpg")
+    assert result[0] == f"{SAMPLES / 'big.png'}:\n  5\n"
 
 
 def test_a_picture_with_an_odd_name(run_analyze, tmp_path):
@@ -147,31 +133,35 @@ def test_a_picture_with_an_odd_name(run_analyze, tmp_path):
         ("a.jpg", "--frobnicate"),
     ],
 )
-def test_bad_options_are_one_line(run_analyze, options):
-    out, err, status = run_analyze(*options)
-    assert (out, status) == ("", 2)
-    assert one_line(err)
+def test_bad_options_are_one_line(run_analyze, one_line, options):
+    result = run_analyze(*options)
+    one_line("analyze.py", result, "--help")
+    assert result[0] == ""
+
+
+def test_a_bad_option_in_a_process_of_its_own(script, one_line):
+    result = script("analyze.py", "a.jpg", "--min-confidence", "2")
+    one_line("analyze.py", result, "--min-confidence", "'2'")
+    assert result[0] == ""
 
 
 @pytest.mark.parametrize("content", (None, b"", b"not a model", b"PK\x03\x04 cut"))
-def test_a_bad_model_is_one_line(script, blank, tmp_path, content):
+def test_a_bad_model_is_one_line(in_process, one_line, blank, tmp_path, content):
     path = tmp_path / "bad.npz"
     if content is not None:
         path.write_bytes(content)
-    out, err, status = script("analyze.py", blank, "--model", path, "--device", "cpu")
-    assert (out, status) == ("", 2)
-    assert one_line(err, path)
+    result = in_process("analyze.py", blank, "--model", path, "--device", "cpu")
+    one_line("analyze.py", result, path)
+    assert result[0] == ""
 
 
-def test_cuda_without_a_gpu_is_refused(run_analyze, script, model_file, blank):
-    from conftest import HAS_GPU
-
-    out, err, status = script("analyze.py", blank, "--model", model_file, "--device", "cuda")
+def test_cuda_without_a_gpu_is_refused(script, one_line, model_file, blank):
+    result = script("analyze.py", blank, "--model", model_file, "--device", "cuda")
     if HAS_GPU:
-        assert status == 0
+        assert result[2] == 0
     else:
-        assert (out, status) == ("", 2)
-        assert one_line(err, "cuda")
+        one_line("analyze.py", result, "cuda")
+        assert result[0] == ""
 
 
 def test_a_closed_pipe_is_no_error(model_file, blank):
@@ -210,72 +200,15 @@ def test_pictures_of_the_same_name_do_not_overwrite_each_other(run_analyze, tmp_
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_output_that_cannot_be_written(run_analyze, tmp_path):
+def test_output_that_cannot_be_written(run_analyze, one_line, tmp_path):
     (tmp_path / "file").touch()
-    _, err, status = run_analyze(SAMPLES / "big.png", "--output", tmp_path / "file")
-    assert status == 2
-    assert one_line(err, tmp_path / "file")
+    one_line("analyze.py", run_analyze(SAMPLES / "big.png", "--output", tmp_path / "file"), tmp_path / "file")
 
 
-# -- scores -----------------------------------------------------------------------------------------------------------
+# -- labelled pictures -------------------------------------------------------------------------------------------------
 
 
-def distance(a, b):
-    """Edit distance by its recursive definition."""
-    if not a or not b:
-        return len(a) + len(b)
-    return min(distance(a[1:], b) + 1, distance(a, b[1:]) + 1, distance(a[1:], b[1:]) + (a[0] != b[0]))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "read"),
-    [("", ""), ("12", ""), ("", "7"), ("123", "123"), ("1234", "234"), ("1234", "1954"), ("55", "5565")],
-)
-def test_align_makes_the_fewest_edits(wanted, read):
-    pairs = analyze.align(wanted, read)
-    assert "".join(a for a, _ in pairs if a) == wanted
-    assert "".join(b for _, b in pairs if b) == read
-    assert sum(a != b for a, b in pairs) == distance(wanted, read)
-
-
-def score_of(wanted, read, confidences=None):
-    values = np.array([int(digit) for digit in read], int)
-    confidences = np.ones(len(read)) if confidences is None else np.array(confidences)
-    reading = analyze.Reading("x.png", [], values, confidences)
-    return analyze.Score({"file": "x.png", "label": wanted}, reading, wanted, read, analyze.align(wanted, read))
-
-
-def test_errors_are_not_more_than_digits():
-    assert score_of("12", "34567").wrong == 2
-
-
-def test_calibration_error():
-    scores = [score_of("1111", "1112", [0.75] * 4)]  # three of four right at 75 %
-    bins, error = analyze.calibration(scores)
-    assert bins == [(4, 0.75, 0.75)]
-    assert error == pytest.approx(0)
-    _, error = analyze.calibration([score_of("11", "22", [0.95, 0.95])])
-    assert error == pytest.approx(0.95)
-
-
-def test_a_digit_is_read_in_five_places(mnist):
-    """An ink that fills the crop, whose moves must bring in paper, and not the other side's ink."""
-    model = CNN(num_filters=2, activation="relu", seed=3)
-    crop = np.arange(1, 28 * 28 + 1).reshape(28, 28).astype(np.uint8)
-    wanted = model.predict(crop[None])[0]
-    for axis, by in ((0, 1), (0, -1), (1, 1), (1, -1)):
-        moved = np.roll(crop, by, axis)
-        edge = 0 if by > 0 else -1
-        moved[(edge, slice(None)) if axis == 0 else (slice(None), edge)] = 0
-        wanted = wanted + model.predict(moved[None])[0]
-    for crops in ([crop], [mnist.test_images[0], crop]):
-        values, confidences = analyze.classify(model, crops)
-        assert values[-1] == wanted.argmax()
-        assert confidences[-1] == pytest.approx(wanted.max() / 5, rel=1e-5)
-    assert [len(part) for part in analyze.classify(model, [])] == [0, 0]
-
-
-def test_evaluate_agrees_with_what_is_read(run_analyze, tmp_path):
+def test_evaluate_agrees_with_what_is_read(run_analyze, one_line, tmp_path):
     """A manifest whose labels are partly what is read, partly not: the report is known in advance."""
     out, _, _ = run_analyze(SAMPLES / "shadow.jpg")
     read = out.strip()
@@ -284,9 +217,9 @@ def test_evaluate_agrees_with_what_is_read(run_analyze, tmp_path):
         shutil.copy(SAMPLES / "shadow.jpg", tmp_path / name)
     with open(tmp_path / "set.tsv", "w", encoding="utf-8") as file:
         file.write(f"file\tlabel\tkind\nright.jpg\t{read}\tphoto\nwrong.jpg\t{wrong}\tscan\ngone.jpg\t123\tscan\n")
-    out, err, status = run_analyze("--evaluate", tmp_path / "set.tsv", "--output", tmp_path / "sheet")
-    assert status == 2
-    assert one_line(err, "gone.jpg")
+    result = run_analyze("--evaluate", tmp_path / "set.tsv", "--output", tmp_path / "sheet")
+    one_line("analyze.py", result, "gone.jpg")
+    out = result[0]
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
     digits = 2 * len(read) + 3
     assert rows["all"] == ["3", str(digits), f"{1 - 4 / digits:.1%}", "1/3", "=", "33.3%"]
@@ -297,77 +230,8 @@ def test_evaluate_agrees_with_what_is_read(run_analyze, tmp_path):
 
 
 @pytest.mark.parametrize("content", ("", "file\tlabel\n", "file\tlabel\na.png\tnothing\n", "name\tdigits\na.png\t12\n"))
-def test_bad_manifests_are_one_line(run_analyze, tmp_path, content):
+def test_bad_manifests_are_one_line(run_analyze, one_line, tmp_path, content):
     (tmp_path / "set.tsv").write_text(content)
-    out, err, status = run_analyze("--evaluate", tmp_path / "set.tsv")
-    assert (out, status) == ("", 2)
-    assert one_line(err, "set.tsv")
-
-
-# -- the shipped model ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def shipped():
-    return analyze.load_model(analyze.DEFAULT_MODEL, "cpu")
-
-
-def scored(manifest, model):
-    rows = analyze.read_manifest(manifest)
-    readings = analyze.read_pictures([manifest.parent / row["file"] for row in rows], model)
-    return analyze.score_pictures(rows, readings)
-
-
-def accuracy(scores):
-    digits = sum(len(score.wanted) for score in scores)
-    exact = sum(score.wanted == score.read for score in scores) / len(scores)
-    return 1 - sum(score.wrong for score in scores) / digits, exact
-
-
-def test_samples_are_read_without_an_error(shipped):
-    scores = scored(SAMPLES / "manifest.tsv", shipped)
-    assert len(scores) >= 10
-    assert [(score.row["file"], score.read) for score in scores if score.wanted != score.read] == []
-    for score in scores:
-        assert "/".join(score.reading.lines()) == score.row["label"]
-
-
-@pytest.mark.parametrize("held", ("upright", "turned"))
-def test_a_large_jpeg_is_read_the_same_from_fewer_pixels(shipped, tmp_path, held):
-    with Image.open(SAMPLES / "large.jpg") as picture:
-        exif = Image.Exif()
-        if held == "turned":
-            exif[0x0112] = 6  # the camera lay on its side
-            picture = picture.rotate(90, expand=True)
-        picture.save(tmp_path / "large.jpg", exif=exif, quality=85)
-    assert analyze.open_to_read(tmp_path / "large.jpg")[0].nbytes < 0.3 * 4000 * 3000 * 3
-    (reading,) = analyze.read_pictures([tmp_path / "large.jpg"], shipped)
-    assert reading.lines() == ["2236", "0679"]
-    assert all(700 < digit.box[0] < 2600 and 200 < digit.box[3] < 320 for digit in reading.digits)
-
-
-def test_samples_are_what_make_samples_makes(tmp_path):
-    import make_samples
-
-    make_samples.main(["--output", str(tmp_path)])
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in SAMPLES.iterdir()}
-    assert (tmp_path / "manifest.tsv").read_bytes() == (SAMPLES / "manifest.tsv").read_bytes()
-    for path in tmp_path.glob("*.[jp][pn]g"):
-        with Image.open(path) as made, Image.open(SAMPLES / path.name) as kept:
-            assert np.abs(np.asarray(made).astype(int) - np.asarray(kept)).mean() < 1
-
-
-@pytest.mark.skipif(not PHOTOS.exists(), reason="the development photos are not here")
-def test_photos(shipped, tmp_path):
-    scores = scored(PHOTOS / "manifest.tsv", shipped)
-    digit_accuracy, exact = accuracy(scores)
-    assert digit_accuracy >= 0.96
-    assert exact >= 0.84
-    assert analyze.calibration(scores)[1] <= 0.05
-    readings = tmp_path / "readings.tsv"
-    with open(readings, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter="\t").writerows((score.row["file"], score.read) for score in scores)
-    command = [sys.executable, PHOTOS / "score.py", PHOTOS / "manifest.tsv", readings]
-    official = subprocess.run(command, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
-    assert f"digit accuracy {100 * digit_accuracy:5.1f}%" in official.splitlines()[0]
-    assert f"exact {round(exact * len(scores))}/{len(scores)}" in official.splitlines()[0]
+    result = run_analyze("--evaluate", tmp_path / "set.tsv")
+    one_line("analyze.py", result, "set.tsv")
+    assert result[0] == ""

@@ -1,13 +1,13 @@
 """Digits written from strokes: whole, in their image, each label its own, and the same for the same generator."""
 
 import cv2
-import handwriting
 import numpy as np
 import pytest
-from handwriting import HEIGHT, WIDTH, write_digit
-from segment import normalise
 
-from network import Network
+from photos.handwriting import HEIGHT, HEIGHTS, WIDTH, round_corners, write_digit
+from photos.normalise import normalise
+
+pytest_plugins = ["photo_fixtures"]
 
 WRITERS = 60
 
@@ -34,7 +34,7 @@ def test_a_digit_is_ink_with_paper_all_around(written):
 def test_digits_have_their_height(written):
     for image in written.reshape(-1, HEIGHT, WIDTH):
         rows = np.flatnonzero(image.max(axis=1) > 127)
-        assert 0.7 * handwriting.HEIGHTS[0] < np.ptp(rows) + 1 < 1.5 * handwriting.HEIGHTS[1]
+        assert 0.7 * HEIGHTS[0] < np.ptp(rows) + 1 < 1.5 * HEIGHTS[1]
 
 
 def test_the_generator_alone_decides():
@@ -55,21 +55,17 @@ def test_writers_differ_in_what_they_close(written):
 
 def test_a_path_begins_and_ends_at_its_ends_and_cuts_corners():
     points = np.array([(0, 0), (10, 0), (10, 10)], float)
-    path = handwriting._round_corners(points)
+    path = round_corners(points)
     np.testing.assert_array_equal(path[[0, -1]], points[[0, -1]])
     distance = np.linalg.norm(path - (10, 0), axis=1).min()
     assert 0.5 < distance < 3
-    sharp = handwriting._round_corners(points[[0, 1, 1, 2]])
+    sharp = round_corners(points[[0, 1, 1, 2]])
     assert np.linalg.norm(sharp - (10, 0), axis=1).min() < 0.5
 
 
-def test_what_is_written_reads_as_what_it_is(written):
+def test_what_is_written_reads_as_what_it_is(written, shipped):
     """The shipped network reads nearly all: they are digits, with the right labels."""
-    from analyze import DEFAULT_MODEL, load_model
-
-    model = load_model(DEFAULT_MODEL, "cpu")
-    assert isinstance(model, Network)
     crops = np.array([normalise(image) for image in written.reshape(-1, HEIGHT, WIDTH)])
-    right = model.predict(crops).argmax(axis=1).reshape(10, WRITERS) == np.arange(10)[:, None]
+    right = shipped.predict(crops).argmax(axis=1).reshape(10, WRITERS) == np.arange(10)[:, None]
     assert right.mean() > 0.9, right.mean(axis=1)
     assert right.mean(axis=1).min() > 0.7, right.mean(axis=1)

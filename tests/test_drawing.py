@@ -1,0 +1,74 @@
+"""What was read, drawn: boxes, labels and sheets, at the size that a person looks at."""
+
+import numpy as np
+import pytest
+from conftest import SAMPLES
+from PIL import Image
+
+from errors import UserError
+from photos.drawing import DRAWN_SIDE, PANEL_SIDE, annotate, confidence_colour, failure_sheet, save_image, stage_sheet
+from photos.reading import Reading
+from photos.scoring import score_pictures
+from photos.segment import Digit
+
+CROP = np.zeros((28, 28), np.uint8)
+
+
+def reading_of(boxes, confidences):
+    digits = [Digit(CROP, box, 0) for box in boxes]
+    return Reading("x.png", digits, np.arange(len(boxes)), np.array(confidences, float))
+
+
+def white(width, height):
+    return np.full((height, width, 3), 255, np.uint8)
+
+
+@pytest.mark.parametrize(("side", "scale"), [(DRAWN_SIDE, 0.5), (PANEL_SIDE, 0.15)])
+def test_boxes_shrink_with_the_picture(side, scale):
+    """The ink of the drawing, but for the label above it, is around the box; the colour tells the confidence."""
+    image = annotate(white(3200, 1600), reading_of([(1000, 800, 200, 400)], [0.95]), side=side)
+    assert image.size == (side, side // 2)
+    drawn = (np.asarray(image) == confidence_colour(0.95)).all(axis=2)
+    rows = np.flatnonzero(drawn[:, round(1100 * scale)])
+    columns = np.flatnonzero(drawn[round(1150 * scale)])
+    assert columns.min() == pytest.approx(1000 * scale, abs=10) and columns.max() == pytest.approx(1200 * scale, abs=10)
+    assert rows.max() == pytest.approx(1200 * scale, abs=10)
+
+
+def test_a_crowd_leaves_the_percentage_out():
+    """The neighbour is nearer than the label is wide: fewer pixels get the colour of the label."""
+    alone = annotate(white(400, 200), reading_of([(100, 100, 20, 40)], [0.95]))
+    crowd = annotate(white(400, 200), reading_of([(100, 100, 20, 40), (125, 100, 20, 40)], [0.95, 0.95]))
+    label = (slice(80, 95), slice(60, 111))
+    assert (np.asarray(crowd)[label] != 255).any(axis=2).sum() < (np.asarray(alone)[label] != 255).any(axis=2).sum()
+
+
+def test_what_is_unsure_is_drawn_as_a_question_mark():
+    reading = reading_of([(100, 100, 60, 90)], [0.5])
+    sure, unsure = (np.asarray(annotate(white(400, 300), reading, least)) for least in (0.4, 0.6))
+    assert (sure != unsure).any()
+
+
+def test_a_picture_without_digits_stays_as_it_is():
+    picture = white(300, 200)
+    empty = reading_of([], [])
+    assert (np.asarray(annotate(picture, empty)) == picture).all()
+    assert min(stage_sheet(picture, empty).size) > 200
+
+
+def test_failures_are_drawn_and_what_was_read_or_cannot_be_opened_is_not():
+    rows = [{"file": name, "label": label} for name, label in (("big.png", "0"), ("big.png", "7"), ("gone.png", "0"))]
+    readings = [reading_of([(50, 25, 100, 205)], [0.9]) for _ in rows[:2]] + [UserError("gone.png: missing")]
+    scores = score_pictures(rows, readings)
+    assert failure_sheet(scores[:1], SAMPLES) is None
+    assert failure_sheet(scores[2:], SAMPLES) is None
+    assert failure_sheet(scores, SAMPLES).size == failure_sheet(scores[1:2], SAMPLES).size
+
+
+def test_a_picture_is_written_into_a_new_folder(tmp_path):
+    save_image(Image.new("RGB", (3, 2)), tmp_path / "new" / "folder" / "x.png")
+    with Image.open(tmp_path / "new" / "folder" / "x.png") as image:
+        assert image.size == (3, 2)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        save_image(Image.new("RGB", (3, 2)), tmp_path / "file" / "x.png")
