@@ -1,4 +1,13 @@
-"""Benchmark: what bench.py compares with, and how its figures become tables and charts.
+"""What bench.py is made of, a subject a file. bench.py itself says what is measured; nothing here imports it.
 
-The measuring itself is in bench.py; another peer, table or chart belongs here.
+rungs       the ways to train, which of them this machine allows, and how one is trained and timed
+agreement   whether all engines learned the same
+timing      how something is timed; the median and its spread
+machine     the GPU, the CPU and the versions; the least time that an epoch can take
+first_step  the first batch in a new process: compilation
+peers       the same network in PyTorch and JAX
+text        numbers as text
+tables      what was measured, as Markdown tables
+charts      what was measured, as pictures
+report      all tables together, in the terminal and in README.md
 """

@@ -3,7 +3,7 @@
 Same data, start, order, batch size and update rule as the engines of this project: x/255 - 0.5, a 3x3 convolution
 without padding or bias, 2x2 max-pooling, a dense layer with bias, cross-entropy, SGD on the batch's mean gradient.
 Images, labels and weights stay on the device; the order of an epoch is drawn and copied inside the clock, as in
-`Network.fit`. All settings of the libraries are as they default.
+`Network.fit`. All settings of the libraries have their default values.
 
 | peer          | what it is                                                                                       |
 |---------------|--------------------------------------------------------------------------------------------------|
@@ -12,6 +12,8 @@ Images, labels and weights stay on the device; the order of an epoch is drawn an
 | torch-graph   | one step captured in a CUDA graph, replayed for every batch                                      |
 | torch-compile | torch.compile fuses the operations of a step, and one CUDA graph replays the whole epoch of them |
 | jax           | jit of lax.scan: XLA compiles the whole epoch, the loop over the batches included                |
+
+    python -m benchmark.peers NAME JOB    measures one peer; JOB is a `Job` as a JSON list. bench.py starts this
 
 Each runs in a process of its own, so that neither a crash nor a library's threads disturb the next measurement.
 PyTorch and JAX are not in requirements.txt; a peer that is not installed is left out with a line that says so.
@@ -39,9 +41,9 @@ TIMEOUT = 240  # seconds for one peer, its imports and its compilation included
 
 
 class Job(NamedTuple):
-    """What a peer is asked to do: train `epochs` epochs as the engines do, and be timed over `repeats` after the first.
+    """What a peer does: it trains `epochs` epochs as the engines do, and at least `repeats` after the first are timed.
 
-    images and test_images: how many of the training and the test set.
+    images, test_images: how many of the training set and of the test set.
     """
 
     epochs: int
@@ -123,7 +125,7 @@ class TorchEager:
         return as_parameters(filters[:, 0], dense.reshape(-1, 10), biases)
 
     def capture(self, work):
-        """A CUDA graph of work(), run on a side stream first, as capturing asks for; the weights are put back."""
+        """A CUDA graph of work(). PyTorch wants it run on a side stream before; afterwards the weights are put back."""
         torch = self.torch
         before = [weight.detach().clone() for weight in self.weights]
         stream = torch.cuda.Stream()
@@ -254,13 +256,21 @@ class Jax:
         return as_parameters(filters[:, :, 0].transpose(2, 0, 1), dense, biases)
 
 
-PEERS = {  # name: (class, device, how a table calls it)
-    "torch-cpu": (TorchEager, "cpu", "PyTorch, CPU"),
-    "torch-eager": (TorchEager, "cuda", "PyTorch, eager"),
-    "torch-graph": (TorchGraph, "cuda", "PyTorch, step graph"),
-    "torch-compile": (TorchCompile, "cuda", "PyTorch, compiled epoch"),
-    "jax-cpu": (Jax, "cpu", "JAX, CPU"),
-    "jax": (Jax, "cuda", "JAX, jit of scan"),
+class Peer(NamedTuple):
+    """A class of this file, the device that it runs on ("cpu" or "cuda"), and its name in tables."""
+
+    engine: type
+    device: str
+    title: str
+
+
+PEERS = {
+    "torch-cpu": Peer(TorchEager, "cpu", "PyTorch, CPU"),
+    "torch-eager": Peer(TorchEager, "cuda", "PyTorch, eager"),
+    "torch-graph": Peer(TorchGraph, "cuda", "PyTorch, step graph"),
+    "torch-compile": Peer(TorchCompile, "cuda", "PyTorch, compiled epoch"),
+    "jax-cpu": Peer(Jax, "cpu", "JAX, CPU"),
+    "jax": Peer(Jax, "cuda", "JAX, jit of scan"),
 }
 
 
@@ -271,15 +281,16 @@ def as_parameters(filters, weights, biases):
 
 
 def names(has_gpu):
-    """The peers to measure: all of them with a GPU, but JAX on the CPU only where there is none; else the CPU's."""
-    return [name for name, (_, device, _) in PEERS.items() if (name != "jax-cpu" if has_gpu else device == "cpu")]
+    """The peers to measure: with a GPU all but JAX on the CPU, without one those on the CPU."""
+    return [name for name, peer in PEERS.items() if (name != "jax-cpu" if has_gpu else peer.device == "cpu")]
 
 
 def measure(name, job):
-    """Train and time one peer here, in this process. Returns a dict that JSON can hold; all times in seconds.
+    """Train and time one peer in this process. Returns a dict that JSON can hold; all times are in seconds.
 
-    epoch_seconds: one for each timed epoch, the first left out; first_seconds: preparing and that first epoch, most of
-    it compilation; reading_seconds: the test images, on the device already; test_accuracy after job.epochs epochs.
+    first_seconds: preparing and the first epoch, most of which is compilation. epoch_seconds: one for each epoch after
+    it. reading_seconds: reading the test images, which are on the device already. loss, test_accuracy: after job.epochs
+    epochs.
     """
     engine, device, _ = PEERS[name]
     data = mnist_data.load()
@@ -314,8 +325,8 @@ def measure(name, job):
 
 
 def measure_apart(name, job):
-    """`measure` in a process of its own: its dict, or {"problem": why there is none, in one line}."""
-    module = PEERS[name][0].library
+    """`measure` in a process of its own. Returns its dict, or {"problem": why there is none, in one line}."""
+    module = PEERS[name].engine.library
     command = [sys.executable, "-m", "benchmark.peers", name, json.dumps(job)]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)

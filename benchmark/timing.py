@@ -1,0 +1,34 @@
+"""How something is timed, and how many measurements become one figure: the median with its spread."""
+
+import time
+
+import numpy as np
+
+REPEATS = 5  # measurements behind a median, after one that warms up
+CALLS = 20  # the same, where a call is short
+
+
+def time_calls(call, calls=CALLS, synchronize=lambda: None):
+    """Summary of the seconds of call().
+
+    The first call is the warm-up and is not timed. synchronize() waits for the device: a launch returns before its
+    kernel has run, so the clock stops only after it.
+    """
+    samples = []
+    for _ in range(1 + calls):
+        synchronize()
+        start = time.perf_counter()
+        call()
+        synchronize()
+        samples.append(time.perf_counter() - start)
+    return summary(samples[1:])
+
+
+def summary(samples):
+    """The median of the samples with its spread: {"median", "min", "max", "n"}."""
+    return {"median": float(np.median(samples)), "min": min(samples), "max": max(samples), "n": len(samples)}
+
+
+def scaled(statistic, factor):
+    """The same summary for `factor` times as much work."""
+    return {name: value if name == "n" else value * factor for name, value in statistic.items()}
