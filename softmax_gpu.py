@@ -1,18 +1,48 @@
-"""The last layer: a dense layer to ten logits, softmax to probabilities, and the cross-entropy loss on top.
+"""The last layer: a dense layer to ten logits, softmax to probabilities, and the cross-entropy loss.
 
     logits = inputs . weights + biases        probabilities = exp(logits - max) / sum(exp(logits - max))
     loss = log(sum(exp(logits))) - logits[label]        d loss / d logits = probabilities - onehot(label)
 
-The largest logit is subtracted before the exponentials, so that none overflows. `Softmax` is plain Python, one image at
-a time; `SoftmaxGPU` is the same on CUDA, a batch at a time.
+inputs (K,), weights (K, 10), biases (10,) -> probabilities (10,). The largest logit is subtracted, so no exponential
+overflows. `Softmax` is plain Python: one image at a time, in the dtype of its weights. `SoftmaxGPU` is its twin in
+CUDA: N images at a time, in float32.
 
-| kernel         | one thread is              | what it does                                                          |
-|----------------|----------------------------|-----------------------------------------------------------------------|
-| dense_forward  | a share of one image       | a block per image; ten sums over the inputs, added up by the block    |
-| softmax_cross_ | one class of one image     | maximum, exponentials and sum side by side, in four halving steps;    |
-|   entropy      |                            | then the gradient at the logits; the label's thread keeps loss and hit |
-| dense_backward | one input of one image     | gradient at the inputs, from the weights before their update          |
-| dense_update   | one weight                 | sums the batch and steps down its gradient                            |
+| kernel                | one thread is             | one block is                                                     |
+|-----------------------|---------------------------|------------------------------------------------------------------|
+| dense_forward         | some of an image's inputs | one image: it sums over the inputs, for each of the ten logits   |
+| softmax_cross_entropy | one class of one image    | up to 16 images: 16 threads find an image's maximum, sum, loss   |
+| dense_backward        | one input of one image    | neighbouring inputs; weights are those before the update         |
+| dense_update          | one weight                | neighbouring weights; each thread sums over the images           |
+
+By hand, with four inputs and the label 1. All biases are 0, and so are the weights to the classes 2 to 9:
+
+    inputs            1  2  0  1      weights to class 0: 0 1 0 0      to class 1: 1 0 0 0
+    logits            2  1  0  0 ...  since 2*1 = 2, 1*1 = 1
+    exp(logit - 2)    1.000  0.368  0.135  0.135 ...     their sum is 2.451
+    probabilities     0.408  0.150  0.055  0.055 ...     loss = -log(0.150) = 1.896
+    gradient at the
+      logits          0.408 -0.850  0.055  0.055 ...     the label's probability minus 1
+      weights         to class 0: 0.408 0.816 0 0.408    to class 1: -0.850 -1.700 0 -0.850    (inputs x gradient)
+      inputs          -0.850  0.408  0  0                each input's weights x gradient, summed over the classes
+
+For this sum one thread alone would need nine additions, one after the other. On the GPU 16 threads need four rounds, by
+halving (a tree reduction): each round adds the upper half to the lower half. Six zeros fill the ten classes up to 16.
+
+    16 values     1.000 0.368 0.135 0.135 0.135 0.135 0.135 0.135 | 0.135 0.135 0 0 0 0 0 0
+     8 values     1.135 0.503 0.135 0.135 | 0.135 0.135 0.135 0.135
+     4 values     1.271 0.639 | 0.271 0.271
+     2 values     1.541 | 0.909
+     1 value      2.451
+
+    $ python softmax_gpu.py           checks the kernels against Softmax, then times them
+    GPU-OUTPUT-HERE
+
+    $ python softmax_gpu.py           without a GPU
+    no GPU can be used here (...): checking in the CUDA simulator, timing nothing
+    2 images of 8x8, 2 filters: kernels against plain Python, largest difference (allowed: 1e-05)
+    block 4x4   forward 1.1e-07          backward 9.1e-08         update 9.5e-08
+
+In brackets is the share of the dense layer's threads. Of softmax_cross_entropy's 16 threads 10 have a class.
 """
 
 import math
@@ -21,17 +51,19 @@ import numpy as np
 from numba import cuda, float32
 
 import kernel_cache  # noqa: F401 (where the compiled kernels are kept)
+from errors import run
 from gpu_launch import BLOCK, block_sum, check_block, grid, reusable_arrays
+from layer_check import Step, check_and_time, in_float64
+from sizes import NUM_CLASSES
 
-CLASSES = 10
-LANES = 16  # threads that share one image's softmax: the ten classes, and six idle ones to make the halving even
+LANES = 16  # threads for one image's softmax: one for each class, and six more because the halving needs a power of two
 IMAGES_PER_BLOCK = 16
 
 
 class Softmax:
     """Dense layer, softmax and cross-entropy, in plain Python.
 
-    weights (K, 10) and biases (10,) are changed in place; their dtype is that of all the arithmetic.
+    weights (K, 10) and biases (10,) are changed in place, and all arithmetic has their dtype.
     """
 
     def __init__(self, weights, biases):
@@ -49,15 +81,15 @@ class Softmax:
     def forward(self, inputs, label):  # 13x13xF -> probabilities (10,), loss
         """The probabilities of the ten classes, and the loss at this label in nats."""
         logits = self.logits(inputs)
-        shifted = logits - logits.max()
-        exponentials = np.exp(shifted)
+        largest = logits.max()
+        exponentials = np.exp(logits - largest)
         total = exponentials.sum()
         self.probabilities = exponentials / total
         self.label = label
-        return self.probabilities, np.log(total) - shifted[label]
+        return self.probabilities, np.log(total) - (logits[label] - largest)
 
     def backward(self):  # -> 13x13xF
-        """Add this image's gradient to the batch's, and return the gradient at the input."""
+        """Add this image's gradient to that of the batch. Returns the gradient at the input."""
         grad_logits = self.probabilities.copy()
         grad_logits[self.label] -= 1
         self.grad_weights += np.outer(self.inputs, grad_logits)
@@ -65,7 +97,7 @@ class Softmax:
         return (self.weights @ grad_logits).reshape(self.input_shape)
 
     def update(self, step):
-        """Step down the summed gradient, and forget it; step is the learning rate over the number of images."""
+        """Step down the batch's gradient and start a new one. step: learning rate / number of images."""
         self.weights -= step * self.grad_weights
         self.biases -= step * self.grad_biases
         self.grad_weights[:] = 0
@@ -74,16 +106,20 @@ class Softmax:
 
 @cuda.jit(cache=True)
 def dense_forward(inputs, weights, biases, logits):
-    """inputs (N, K), weights (10, K) -> logits (N, 10). A block is one image; its threads share out the K inputs."""
+    """inputs (N, K), weights (10, K) -> logits (N, 10). A block is one image.
+
+    Its threads go over the K inputs in steps of the block's size (a block-stride loop). Neighbouring threads read
+    neighbouring inputs and weights: coalesced access. Each thread keeps ten sums, and `block_sum` adds those of all.
+    """
     n = cuda.blockIdx.x
     thread = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
-    sums = cuda.local.array(CLASSES, float32)
-    for c in range(CLASSES):
+    sums = cuda.local.array(NUM_CLASSES, float32)
+    for c in range(NUM_CLASSES):
         sums[c] = float32(0)
     for k in range(thread, inputs.shape[1], cuda.blockDim.x * cuda.blockDim.y):
-        for c in range(CLASSES):
+        for c in range(NUM_CLASSES):
             sums[c] += inputs[n, k] * weights[c, k]
-    for c in range(CLASSES):
+    for c in range(NUM_CLASSES):
         total = block_sum(sums[c])
         if thread == 0:
             logits[n, c] = total + biases[c]
@@ -91,20 +127,25 @@ def dense_forward(inputs, weights, biases, logits):
 
 @cuda.jit(cache=True)
 def softmax_cross_entropy(logits, labels, probabilities, grad_logits, losses, hits):
-    """logits (N, 10) -> probabilities and grad_logits (N, 10), and what the batch adds to losses (N,) and hits (N,).
+    """logits (N, 10) -> probabilities and grad_logits (N, 10). Adds to losses (N,) and hits (N,).
 
-    A row of 16 threads is one image, a thread is one class. First the maximum, then the sum of the exponentials is
-    found by halving: 8 threads take in what the other 8 hold, then 4, 2, 1. The idle lanes hold -inf: exp(-inf) = 0.
+    An image has 16 threads, one for each class and six more. The six hold -inf, which is never the maximum, and
+    exp(-inf) = 0. Halving finds the maximum, and later the sum of the exponentials.
 
-    losses and hits belong to the image's PLACE in the batch and grow from batch to batch: no two threads ever add to
-    the same number, so the sums need no atomics and come out the same every time.
+    The values lie in shared memory, which consists of 32 banks. Threads of a warp (32 neighbours, which run together)
+    that want different numbers from one bank get them one after the other: a bank conflict. Here a warp is two images.
+    Their 32 numbers are neighbours, so each lies in a bank of its own.
+
+    losses and hits have one number for each place in the batch, and grow from batch to batch. No two threads add to the
+    same number. So no atomic addition is needed, and the sums are the same every time.
     """
     values = cuda.shared.array((IMAGES_PER_BLOCK, LANES), float32)
     lane, image = cuda.threadIdx.x, cuda.threadIdx.y
     n = cuda.blockIdx.x * IMAGES_PER_BLOCK + image
     logit = float32(-np.inf)
-    if lane < CLASSES:
-        logit = logits[min(n, logits.shape[0] - 1), lane]  # rows past the last image go along with it
+    if lane < NUM_CLASSES:
+        # Every thread must meet every barrier. Those past the last image repeat it, and leave after the last barrier.
+        logit = logits[min(n, logits.shape[0] - 1), lane]
 
     values[image, lane] = logit
     cuda.syncthreads()
@@ -115,7 +156,7 @@ def softmax_cross_entropy(logits, labels, probabilities, grad_logits, losses, hi
         cuda.syncthreads()
         half //= 2
     largest = values[image, 0]
-    cuda.syncthreads()
+    cuda.syncthreads()  # nobody may write the next values before everybody has read the maximum
 
     exponential = math.exp(logit - largest)
     values[image, lane] = exponential
@@ -128,7 +169,7 @@ def softmax_cross_entropy(logits, labels, probabilities, grad_logits, losses, hi
         half //= 2
     total = values[image, 0]
 
-    if n >= logits.shape[0] or lane >= CLASSES:
+    if n >= logits.shape[0] or lane >= NUM_CLASSES:
         return
     probabilities[n, lane] = exponential / total
     grad_logits[n, lane] = exponential / total
@@ -136,7 +177,7 @@ def softmax_cross_entropy(logits, labels, probabilities, grad_logits, losses, hi
         grad_logits[n, lane] -= float32(1)
         losses[n] += largest + math.log(total) - logit
         hit = True
-        for other in range(CLASSES):  # the answer is the first of the largest logits
+        for other in range(NUM_CLASSES):  # among equal logits the first class is the answer
             if logits[n, other] > logit or (other < lane and logits[n, other] == logit):
                 hit = False
         if hit:
@@ -145,21 +186,28 @@ def softmax_cross_entropy(logits, labels, probabilities, grad_logits, losses, hi
 
 @cuda.jit(cache=True)
 def dense_backward(grad_logits, weights, grad_inputs):
-    """grad_logits (N, 10), weights (10, K) -> grad_inputs (N, K). A thread is one input of one image."""
+    """grad_logits (N, 10), weights (10, K) -> grad_inputs (N, K). A thread is one input of one image.
+
+    The ten classes are few enough for a plain loop. Neighbouring threads read neighbouring weights: coalesced access.
+    """
     k, n = cuda.grid(2)
     if n >= grad_inputs.shape[0] or k >= grad_inputs.shape[1]:
         return
     total = float32(0)
-    for c in range(CLASSES):
+    for c in range(NUM_CLASSES):
         total += weights[c, k] * grad_logits[n, c]
     grad_inputs[n, k] = total
 
 
 @cuda.jit(cache=True)
 def dense_update(inputs, grad_logits, step, weights, biases):
-    """Sum the batch's gradient and step down it. A thread is one weight; k = K is the biases (input 1)."""
+    """Sum the gradient over the images and step down. A thread is one weight, or for k = K one bias.
+
+    A bias is the weight of an input that is always 1. Neighbouring threads read neighbouring inputs, and their weights
+    are neighbours too: coalesced access.
+    """
     k, c = cuda.grid(2)
-    if k > weights.shape[1] or c >= CLASSES:
+    if k > weights.shape[1] or c >= NUM_CLASSES:
         return
     total = float32(0)
     if k < weights.shape[1]:
@@ -173,15 +221,15 @@ def dense_update(inputs, grad_logits, step, weights, biases):
 
 
 class SoftmaxGPU:
-    """`Softmax` on the GPU, for whole batches of float32 device arrays; weights and biases stay on the device.
+    """`Softmax` on the GPU, for batches of float32 device arrays. Weights and biases stay on the device.
 
-    weights (K, 10) are held there as (10, K): neighbouring threads take neighbouring inputs k, and so read neighbouring
-    numbers, which the memory delivers together.
+    The device holds the weights (K, 10) as (10, K). Neighbouring threads take neighbouring inputs k, so they read
+    neighbouring weights, which the memory delivers together (coalesced access).
 
-    block: threads in a block as (x, y). The softmax itself always takes 16 threads for each of 16 images.
+    block: threads in a block as (x, y). softmax_cross_entropy always has 16 threads for each of up to 16 images.
     """
 
-    stream = 0  # what the kernels are launched in: the default stream, or one that is recorded
+    stream = 0  # where the kernels are launched: the default stream, or one that is recorded
 
     def __init__(self, weights, biases, block=BLOCK):
         self.weights = cuda.to_device(np.ascontiguousarray(weights.T))
@@ -196,18 +244,21 @@ class SoftmaxGPU:
         """The logits (N, 10) for inputs (N, K), valid until the next call."""
         count = len(inputs)
         self.inputs = inputs
-        logits = self._logits(count, CLASSES)
+        logits = self._logits(count, NUM_CLASSES)
         dense_forward[count, self.block, self.stream](inputs, self.weights, self.biases, logits)
         return logits
 
     def forward(self, inputs, labels, losses, hits):  # NxK -> Nx10
-        """The probabilities (N, 10) for inputs (N, K); adds to losses and hits, finds the gradient at the logits."""
+        """The probabilities (N, 10) for inputs (N, K). Adds to losses and hits; finds the gradient at the logits."""
         count = len(inputs)
         logits = self.logits(inputs)
-        probabilities, self.grad_logits = self._probabilities(count, CLASSES), self._grad_logits(count, CLASSES)
-        blocks, block = -(-count // IMAGES_PER_BLOCK), (LANES, IMAGES_PER_BLOCK)
-        softmax_cross_entropy[blocks, block, self.stream](logits, labels, probabilities, self.grad_logits, losses, hits)
-        return probabilities
+        self.probabilities = self._probabilities(count, NUM_CLASSES)
+        self.grad_logits = self._grad_logits(count, NUM_CLASSES)
+        blocks, block = -(-count // IMAGES_PER_BLOCK), (LANES, min(count, IMAGES_PER_BLOCK))
+        softmax_cross_entropy[blocks, block, self.stream](
+            logits, labels, self.probabilities, self.grad_logits, losses, hits
+        )
+        return self.probabilities
 
     def backward(self):  # -> NxK
         """The gradient at the inputs (N, K), valid until the next call."""
@@ -218,8 +269,51 @@ class SoftmaxGPU:
         return grad_inputs
 
     def update(self, step):
-        """Step down the summed gradient; step is the learning rate over the number of images."""
-        blocks = grid(self.weights.shape[1] + 1, CLASSES, 1, self.block)[:2]
+        """Step down the batch's gradient. step: learning rate / number of images."""
+        blocks = grid(self.weights.shape[1] + 1, NUM_CLASSES, 1, self.block)[:2]
         dense_update[blocks, self.block, self.stream](
             self.inputs, self.grad_logits, np.float32(step), self.weights, self.biases
         )
+
+
+def steps_of(work):
+    """Run `Softmax` on random inputs. Returns a function that gives the kernels' steps on the same inputs."""
+    random = np.random.default_rng(1)
+    size = work.pooled_size**2 * work.filters
+    inputs = random.standard_normal((work.images, size), np.float32)
+    weights = random.standard_normal((size, NUM_CLASSES), np.float32) / np.float32(math.sqrt(size))
+    biases = random.standard_normal(NUM_CLASSES, np.float32)
+    labels = random.integers(0, NUM_CLASSES, work.images).astype(np.int32)
+
+    plain, results, step = Softmax(*in_float64(weights, biases)), [], 1 / work.images
+    for image, label in zip(*in_float64(inputs), labels, strict=True):
+        probabilities, loss = plain.forward(image, label)
+        results.append((probabilities, loss, probabilities.argmax() == label, plain.backward()))
+    *output, grad_inputs = map(np.array, zip(*results, strict=True))
+    plain.update(step)
+    new = [plain.weights.T, plain.biases]  # the kernels keep the weights as (10, K)
+
+    def steps(block):
+        layer = SoftmaxGPU(weights, biases, block)
+        batch = cuda.to_device(inputs), cuda.to_device(labels)
+        losses, hits = cuda.to_device(np.zeros(work.images)), cuda.to_device(np.zeros(work.images, np.int32))
+        with_biases = size + 1, NUM_CLASSES
+
+        def found_output():
+            return [layer.probabilities, losses, hits]
+
+        return layer, [
+            Step("forward", lambda: layer.forward(*batch, losses, hits), (size,), output, found_output),
+            Step("backward", layer.backward, (size, work.images), [grad_inputs]),
+            Step("update", lambda: layer.update(step), with_biases, new, lambda: [layer.weights, layer.biases]),
+        ]
+
+    return steps
+
+
+def main(argv=None):
+    return check_and_time(steps_of, argv)
+
+
+if __name__ == "__main__":
+    run(main)

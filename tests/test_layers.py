@@ -1,4 +1,7 @@
-"""Every layer, plain and on CUDA, against the float64 reference; and the reference against central differences."""
+"""Every layer, plain and on CUDA, against the float64 reference; and the reference against central differences.
+
+Then the examples by hand in the docstrings of the layers, and the layers' files run as scripts.
+"""
 
 import numpy as np
 import pytest
@@ -6,6 +9,9 @@ import reference
 from conftest import HAS_GPU
 from numba import cuda
 
+import conv_gpu
+import pool_gpu
+import softmax_gpu
 from conv_gpu import Conv3x3, Conv3x3GPU
 from errors import UserError
 from gpu_launch import block_sum, check_block, grid
@@ -186,3 +192,124 @@ def test_grid_covers_the_work_and_no_more():
 def test_blocks_that_no_gpu_takes(block):
     with pytest.raises(UserError, match="1024"):
         check_block(block)
+
+
+# The examples by hand: the numbers in the docstring of each layer's file.
+
+BY_HAND = pytest.mark.parametrize("engine", ["plain", ENGINES[1]])
+IMAGE = [[1, 2, 0, 1], [0, 1, 3, 1], [2, 0, 1, 0], [1, 1, 0, 2]]
+FILTER = [[1, 0, -1], [0, 2, 0], [-1, 0, 1]]
+
+
+def array(numbers, *shape):
+    return np.array(numbers, np.float32).reshape(shape)
+
+
+@BY_HAND
+@pytest.mark.parametrize(
+    "activation, output, grad_filter",
+    [
+        ("none", [[2, 7], [-4, 3]], [[0, 1, 5], [4, 0, 5], [3, 2, -1]]),
+        ("relu", [[2, 7], [0, 3]], [[0, -1, -1], [0, 0, 3], [1, 0, -1]]),
+    ],
+)
+def test_convolution_by_hand(engine, activation, output, grad_filter):
+    image, filters, gradient = array(IMAGE, 1, 4, 4), array(FILTER, 1, 3, 3), array([1, 0, 2, -1], 1, 2, 2, 1)
+    found = run_conv(engine, image, filters, np.zeros(1, np.float32), activation, gradient)
+    np.testing.assert_array_equal(found[0][0, :, :, 0], output)
+    np.testing.assert_array_equal(found[1][0], grad_filter)
+
+
+@BY_HAND
+def test_pooling_by_hand(engine):
+    pixels = array([[1, 3, 0, 2], [4, 2, 2, 1], [0, 0, 5, 1], [0, 0, 6, 6]], 1, 4, 4, 1)
+    output, grad_input = run_pool(engine, pixels, array([[1, 2], [3, 4]], 1, 2, 2, 1))
+    np.testing.assert_array_equal(output[0, :, :, 0], [[4, 2], [0, 6]])
+    np.testing.assert_array_equal(grad_input[0, :, :, 0], [[0, 0, 0, 2], [1, 0, 0, 0], [3, 0, 0, 0], [0, 0, 4, 0]])
+
+
+@BY_HAND
+def test_softmax_by_hand(engine):
+    weights = np.zeros((4, 10), np.float32)
+    weights[1, 0] = weights[0, 1] = 1
+    inputs, labels = array([1, 2, 0, 1], 1, 4), np.array([1], np.int32)
+    probabilities, losses, hits, grad_inputs, grad_weights, grad_biases = run_softmax(
+        engine, inputs, labels, weights, np.zeros(10, np.float32)
+    )
+    rounded = {"atol": 5e-4, "rtol": 0}
+    np.testing.assert_allclose(probabilities[0], [0.408, 0.150] + 8 * [0.055], **rounded)
+    np.testing.assert_allclose(losses, [1.896], **rounded)
+    assert not hits[0]
+    np.testing.assert_allclose(grad_biases, [0.408, -0.850] + 8 * [0.055], **rounded)  # that at the logits
+    np.testing.assert_allclose(grad_weights[:, 0], [0.408, 0.816, 0, 0.408], **rounded)
+    np.testing.assert_allclose(grad_weights[:, 1], [-0.850, -1.700, 0, -0.850], **rounded)
+    np.testing.assert_allclose(grad_inputs[0], [-0.850, 0.408, 0, 0], **rounded)
+
+
+def test_halving_by_hand():
+    values = np.exp(np.array([2, 1] + 8 * [0] + 6 * [-np.inf]) - 2)
+    rounds = [values]
+    while len(values) > 1:
+        values = values[: len(values) // 2] + values[len(values) // 2 :]
+        rounds.append(values)
+    shown = [
+        [1, 0.368] + 8 * [0.135] + 6 * [0],
+        [1.135, 0.503] + 6 * [0.135],
+        [1.271, 0.639, 0.271, 0.271],
+        [1.541, 0.909],
+        [2.451],
+    ]
+    for found, wanted in zip(rounds, shown, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=5e-4, rtol=0)
+
+
+# The layers' files as scripts.
+
+
+@pytest.mark.parametrize("name, steps", [("conv", 3), ("pool", 2), ("softmax", 3)])
+def test_a_layer_runs(script, name, steps):
+    printed, errors, status = script(f"{name}_gpu.py")
+    assert (status, errors) == (0, "")
+    lines = printed.splitlines()
+    assert "kernels against plain Python, largest difference (allowed: 1e-05)" in lines[0 if HAS_GPU else 1]
+    for step in ("forward", "backward", "update")[:steps]:
+        assert step in lines[-1]
+    if HAS_GPU:
+        assert [line.split()[1] for line in lines if line.startswith("block")] == 2 * ["8x8", "16x16", "32x32"]
+        assert "us (" in lines[-1]
+    else:
+        assert "no GPU can be used here" in lines[0] and "block 4x4" in lines[2]
+
+
+@cuda.jit
+def forgets_the_filters(images, filters, biases, relu, output):
+    column, row, n = cuda.grid(3)
+    if row < output.shape[1] and column < output.shape[2]:
+        for f in range(filters.shape[0]):
+            output[n, row, column, f] = images[n, row, column]
+
+
+@cuda.jit
+def does_nothing(pixels, grad_output, grad_input):
+    pass
+
+
+@cuda.jit
+def gives_nan(inputs, grad_logits, step, weights, biases):
+    weights[0, 0] = np.nan
+
+
+@pytest.mark.parametrize(
+    "module, kernel, wrong, step",
+    [
+        (conv_gpu, "conv3x3_forward", forgets_the_filters, "forward"),
+        (pool_gpu, "maxpool2_backward", does_nothing, "backward"),
+        (softmax_gpu, "dense_update", gives_nan, "update"),
+    ],
+)
+def test_a_wrong_kernel_is_told_and_not_timed(monkeypatch, capsys, module, kernel, wrong, step):
+    monkeypatch.setattr(module, kernel, wrong)
+    assert module.main([]) == 1
+    printed, errors = capsys.readouterr()
+    assert f"error: wrong numbers from {step} with block" in errors and errors.count("\n") == 1
+    assert " us (" not in printed
