@@ -128,7 +128,10 @@ class Learning(NamedTuple):
 
 @device
 def fetch_image(plan, images, n, words):
-    """Begin to bring image n, (all, 196) words of four pixels: this thread's words to registers (prefetch)."""
+    """Begin to bring image n, (all, 196) words of four pixels: this thread's words to registers (prefetch).
+
+    Neighbouring threads read neighbouring words, which the memory delivers together (coalesced access).
+    """
     for i in range(plan.words_per_thread):
         words[i] = images[index(n), index(min(cuda.threadIdx.x + i * plan.threads, WORDS - 1))]
 
@@ -391,7 +394,8 @@ def softmax(shared, bias, has_class, own_class, probabilities):
     """From the block's partial sums to the ten probabilities, in every thread's registers.
 
     Ten threads (has_class) compute one logit and one exponential each, from `bias`, their class's; an exponential is
-    slow, and ten for each thread of the block would be slower. Returns (largest logit, sum of the exponentials).
+    slow, and ten for each thread of the block would be slower. They are of one warp, so only its threads go different
+    ways (divergence). Returns (largest logit, sum of the exponentials).
     """
     if has_class:
         logit = bias + sum_row(shared.partial_sums, index(own_class) * (WARP_SIZE + 1), 1, WARP_SIZE)
