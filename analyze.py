@@ -66,7 +66,8 @@ def parse_arguments(argv=None):
 def load_model(path, device):
     """The network from a model file, on a device: "cuda", "cpu", or "auto" for the GPU where there is one.
 
-    Raises UserError when the file is no model, or when "cuda" is asked for and there is no GPU.
+    Unlike `gpu_launch.use_gpu`, this says nothing when "auto" takes the CPU. Raises UserError when the file is no
+    model, or when "cuda" is asked for and there is no GPU.
     """
     if device != "cpu":
         from gpu_launch import gpu_problem  # slow to import, and not needed for "cpu"
@@ -106,7 +107,7 @@ def complain(error):
 
 
 def as_text(reading, min_confidence, headed):
-    """The lines of digits of one picture. headed: below its name, because there are several pictures."""
+    """The lines of digits of one picture. headed: whether its name stands above them, as with several pictures."""
     lines = reading.lines(min_confidence) or ["no digits found"]
     return "\n".join([f"{reading.file}:"] + [f"  {line}" for line in lines] if headed else lines)
 

@@ -10,9 +10,9 @@ same order, and must have learned what plain Python learned (benchmark/agreement
 How it is measured:
 
 - The GPU is synchronised inside the clock: an epoch ends when its loss is back on the host.
-- Compile time is a figure of its own. The first epoch is the warm-up and is not timed. The second is timed, and there
-  `epoch` records its launch, so it is often the slowest.
-- Every figure is the median of n measurements and is shown with the smallest and the largest.
+- Compile time is a figure of its own. The first epoch is the warm-up and is not timed, except for plain Python, which
+  has nothing to compile. In the second, `epoch` records its launch, so the second is often its slowest.
+- A time that is shown with (smallest..largest, n) is the median of n measurements.
 - Plain Python and the naive port would take minutes for all 60,000 images. They are timed on --images, and the table
   says that it scales them.
 
@@ -124,7 +124,10 @@ def learning_rows(trained):
 
 
 def measure_ladder(rungs, trained, data, settings, card):
-    """A row for each rung: the seconds of an epoch of FULL images, and the test accuracy after the same epochs."""
+    """A row for each rung: the seconds of an epoch of FULL images, and the test accuracy after settings.epochs epochs.
+
+    The slow rungs are timed on the few images of the comparison, and their seconds are scaled to FULL images.
+    """
     rows = []
     for rung in tqdm(rungs, desc="the ladder"):
         few = trained[rung.name]
@@ -156,9 +159,9 @@ def test_accuracy(trained, data, settings):
 def measure_fastest(rungs, rows, data, settings):
     """The fastest rung of the ladder: an epoch of all images at three batch sizes, and the time to TARGET accuracy.
 
-    rows: the ladder's. That time runs from new weights to the end of the first epoch after which the network reads so
-    many test images right. It is what training took, and reading the test images after every epoch; the data is in
-    memory (on the GPU where the rung trains there), and everything is compiled.
+    rows: the ladder's. The time to TARGET begins with new weights and ends with the first epoch after which the network
+    reads so many test images right. It is the sum of what training took and of what reading the test images after every
+    epoch took. The data is in memory (on the GPU where the rung trains there), and everything is compiled.
     """
     medians = {row["name"]: row["epoch_seconds"]["median"] for row in rows}
     rung = min((rung for rung in rungs if rung not in SLOW), key=lambda rung: medians[rung.name])
@@ -228,7 +231,7 @@ def measure_small(rungs, batches, data, settings):
 def measure_first_steps(rungs):
     """For each compiled rung, the first batch in a new process: kernels compiled, and loaded from Numba's cache."""
     names = [rung.name for rung in rungs if rung not in SLOW]
-    with ThreadPoolExecutor() as side_by_side:  # one core each
+    with ThreadPoolExecutor() as side_by_side:  # a thread for each rung, which waits for its processes
         return list(tqdm(side_by_side.map(first_step.measure_apart, names), desc="compilation", total=len(names)))
 
 
@@ -269,11 +272,11 @@ def measure_blocks(rungs, data, settings):
 
 
 def measure_copies(rungs, rows, data, settings):
-    """The share of copies between host and device in training, when the data is resident and when every call copies.
+    """The share of copies between host and device in training, when the data stays there and when every call copies.
 
-    Resident: the training set is copied once for all epochs, the order and the sums once an epoch. Every call: the
-    naive rung at batch size 1 does the same steps with the same kernels as the layers, and copies; the time that it
-    takes longer is that of the copies.
+    The data stays on the device: the training set is copied once for all epochs, the order and the sums once an epoch.
+    Every call copies: at batch size 1 the naive rung does the same steps with the same kernels as the layers, and also
+    copies. So the time that it takes longer is mostly that of the copies.
     """
     found = []
     seconds = {row["name"]: row["epoch_seconds"]["median"] for row in rows}
@@ -297,7 +300,10 @@ def measure_copies(rungs, rows, data, settings):
 
 
 def seconds_of_copies(rung, settings):
-    """Summary of the seconds that an epoch copies: the order, from pinned memory for `epoch`, and the sums back."""
+    """Summary of the seconds that the copies of an epoch take: the order to the GPU, and the sums back.
+
+    For `epoch` the order comes from pinned memory, as in the rung itself: the GPU can fetch it from there.
+    """
     order = cuda.pinned_array(FULL, np.int32) if rung.path == "epoch" else np.empty(FULL, np.int32)
     order[:] = np.arange(FULL)
     there, sums = cuda.to_device(order), cuda.to_device(np.zeros(settings.batch_size))
@@ -383,7 +389,7 @@ def parse(argv):
         help="of the convolution (default: %(default)s)",
     )
     from_zero = number(int, 0, "a whole number from 0")
-    text = "of the start and the order (default: %(default)s)"
+    text = "decides the initial weights and the order (default: %(default)s)"
     add("--seed", type=from_zero, default=standard.seed, metavar="N", help=text)
     add("--peers", action="store_true", help="time PyTorch and JAX too")
     add("--output", type=Path, default=ROOT / "results", metavar="DIR", help="for bench.json and the charts")

@@ -46,7 +46,10 @@ class CNN(Network):
         return lambda: (total_loss, total_correct)
 
     def _learn(self, image, label):
-        """Forward and backward with one image; its gradient waits in the layers. Returns (loss, 1 if read right)."""
+        """Forward and backward with one image; the layers add its gradient to the batch's sum.
+
+        Returns (loss, 1 if read right).
+        """
         probabilities, loss = self.softmax.forward(self.pool.forward(self.conv.forward(image)), label)
         self.conv.backward(self.pool.backward(self.softmax.backward()))
         return float(loss), int(probabilities.argmax() == label)
@@ -58,7 +61,7 @@ class CNN(Network):
 
 def main(argv=None):
     args = training_parser(__doc__, images=1000, activation="none").parse_args(argv)
-    return train_script(CNN, args, test_images=1000)  # some seconds; all 10,000 would be a minute
+    return train_script(CNN, args, test_count=1000)  # some seconds; all 10,000 would be a minute
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The network on the GPU: four ways to train it, each a rung of a ladder, and all learn the same.
+"""The network on the GPU: four ways to train it, from slow to fast, and all learn the same up to rounding.
 
     python cnn_gpu.py                        trains the network for photos, the fastest way, and saves model.npz
     python cnn_gpu.py --activation none      trains the network of the articles on MNIST as it is
@@ -6,7 +6,8 @@
 
 | path   | a step of training is                                                                                   |
 |--------|---------------------------------------------------------------------------------------------------------|
-| naive  | the kernels on NumPy arrays, image by image: every call copies all it is given, there and back          |
+| naive  | the kernels on NumPy arrays: every call copies all it is given, there and back; forward and backward    |
+|        | are image by image, and the update takes the batch                                                      |
 | layers | ten kernel launches for the whole batch; images, labels and weights live on the GPU                     |
 | graph  | the same launches, recorded once as a CUDA graph and replayed by one call                               |
 | epoch  | a part of ONE launch that runs the whole epoch: epoch_gpu.py                                            |
@@ -14,9 +15,11 @@
 From `layers` on, images and labels are copied to the GPU once, the weights stay there, and loss and accuracy are summed
 there and read back once an epoch.
 
-Each rung is a class (RUNGS). An object of it trains one network on one set, and has these methods:
+A path, --path, is one way to train on the GPU. The class that trains along it is its rung (RUNGS). A rung has these
+methods:
 
-    problem(num_filters)                                       why the rung is not possible here, in one line, or None
+    Rung(network, images, labels)                              to train this CNNGPU on this set
+    problem(num_filters)                                       static: why it is not possible here, in one line, or None
     distort(epoch)                                             from now on, train on images distorted for this epoch
     train_epoch(order, batch_size, learning_rate, progress)    as `Network._train_epoch` says
 """
@@ -35,7 +38,7 @@ from model_file import Parameters
 from naive_gpu import NaiveRung
 from network import Network
 from pool_gpu import MaxPool2GPU
-from sizes import IMAGE_SIZE, NUM_CLASSES
+from sizes import IMAGE_SIZE
 from softmax_gpu import SoftmaxGPU
 from training import train_script, training_parser
 
@@ -49,7 +52,10 @@ def path_problem(path, num_filters):
 
 
 def possible_path(path, num_filters):
-    """(this path or the next slower one that is possible here, a line for each one that is not and why)."""
+    """(the path to take, refusals): this path, or the next slower one that is possible here.
+
+    refusals: for each path that is not possible, a line that says why.
+    """
     refused = []
     while problem := path_problem(path, num_filters):
         slower = PATHS[PATHS.index(path) - 1]
@@ -61,7 +67,7 @@ def possible_path(path, num_filters):
 class CNNGPU(Network):
     """Conv3x3 -> MaxPool2 -> Softmax on the GPU. See `Network` for what it takes and gives.
 
-    block: threads in a block as (x, y), for the kernels of the layers; path: the rung that `fit` trains on, of PATHS.
+    block: threads in a block as (x, y), for the kernels of the layers; path: the way `fit` trains, one of PATHS.
     """
 
     predict_batch = 16384  # 13 MB of images
@@ -109,7 +115,10 @@ class CNNGPU(Network):
             raise
 
     def compile(self, batch_size, augment):
-        """Compile what `fit` and `logits` take, ahead of time: a network of the same form does both on blank images."""
+        """Compile the kernels that `fit` and `logits` need.
+
+        It trains and reads blank images with another network of the same form; this one does not change.
+        """
         path, _ = possible_path(self.path, self.num_filters)
         count = batch_size if path == "epoch" else 1  # the kernels of the other paths take any number
         blank = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
@@ -128,14 +137,15 @@ class CNNGPU(Network):
         return rung.train_epoch(order, batch_size, learning_rate, progress)
 
     def read(self, device_images):
-        """(logits, probabilities) of device images (N, 196) uint32, in one launch: device arrays, see `Reader.read`."""
+        """(logits, probabilities) of images, in one launch: device arrays, see `Reader.read`.
+
+        device_images: a device array (N, 196) uint32, four pixels to a word (see `as_words`).
+        """
         if self._reader is None:
             self._reader = Reader(self.num_filters, self.activation == "relu", self.flat_parameters)
         return self._reader.read(device_images)
 
     def _logits(self, images):
-        if len(images) == 0:
-            return np.empty((0, NUM_CLASSES), np.float32)
         logits, _ = self.read(cuda.to_device(as_words(images)))
         return logits.copy_to_host()
 

@@ -12,6 +12,10 @@ The vector units of a CPU multiply eight or sixteen numbers at once, if these li
 innermost loops run over the 169 windows of the pooling. `split_columns` lays out the pixels so that what neighbouring
 windows see at the same place lies side by side, and the activations and weights of a filter lie together: pooled
 (F, 169), weights (10, F, 169).
+
+    tap      one of the nine numbers of a filter, 0..8, row by row; taps (F, 9) float32 are those of all filters
+    window   one of the 169 windows (2x2) of the pooling, 0..168, row by row
+    place    one of the four positions that a filter has in a window, 0..3, row by row
 """
 
 import math
@@ -27,7 +31,8 @@ from network import Network
 from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
 from training import train_script, training_parser
 
-# What the compiler may do for speed. ORDERED: fuse multiplications with additions. FAST: also reorder sums, so that a
+# What the compiler may do for speed. ORDERED: fuse multiplications with additions ("contract"), ignore the sign of a
+# zero ("nsz"), and multiply by 1/x instead of dividing by x ("arcp"). FAST: also reorder sums ("reassoc"), so that a
 # vector unit can add several parts of a long sum at once. NaN and infinity keep their meaning, so that a training that
 # diverges is noticed. With NumPy's error model no division first checks for zero.
 ORDERED = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy", "cache": True}
@@ -37,11 +42,12 @@ WINDOWS = POOLED_SIZE * POOLED_SIZE  # 2x2 windows of the pooling
 
 @njit(**FAST)
 def split_columns(image, columns):
-    """image (28, 28) uint8 -> columns (2, 4, 14 * 13): every second row from 0 or 1, every second column from 0..3.
+    """image (28, 28) uint8 -> columns (2, 4, 14 * 13) float32, the pixels scaled to x/255 - 0.5.
 
-    The 3x3 filters at the four places of a 2x2 window see a patch of 4x4 pixels together. The patch of the next window
-    begins two rows or columns further. Pixel (row, column) of all patches is columns[row % 2, column], from
-    13 * (row // 2) on.
+    columns[parity, first] holds every second row, from row `parity` on, and of each 13 pixels: every second one, from
+    column `first` on. The 3x3 filters at the four places of a window together see a patch of 4x4 pixels. The patch of
+    the next window begins two rows or columns further. Pixel (row, column) of all patches is columns[row % 2, column],
+    from 13 * (row // 2) on.
     """
     for parity in range(2):
         for row in range(IMAGE_SIZE // 2):
@@ -53,14 +59,14 @@ def split_columns(image, columns):
 
 @njit(**FAST)
 def pixel_under(columns, window, place, tap):
-    """The pixel under this tap, 0..8, of a filter at this place, 0..3, of a window."""
+    """The pixel under this tap of a filter that is at this place of a window."""
     row, column = place // 2 + tap // 3, place % 2 + tap % 3
     return columns[row % 2, column, window + POOLED_SIZE * (row // 2)]
 
 
 @njit(**ORDERED)
 def convolve(columns, window, place, taps, f):
-    """Filter f at one place, 0..3, of a window.
+    """The output of filter f at one place of a window. taps: (F, 9) float32.
 
     Every place adds in the same order. So places that see equal pixels get equal numbers, and the first of them can
     win.
@@ -150,7 +156,10 @@ def filter_gradient(columns, pooled, winners, relu, grad_pooled, grad_taps):
 
 @njit(**FAST)
 def learn_image(image, label, taps, filter_biases, relu, weights, biases, pooled, grad_logits, grad_taps):
-    """Forward and backward with one image: fill pooled (F, 169), grad_logits (10,), grad_taps (F, 10); (loss, hit)."""
+    """Forward and backward with one image: fill pooled (F, 169), grad_logits (10,) and grad_taps (F, 10).
+
+    Returns (loss, 1 if read right).
+    """
     columns = np.empty((2, 4, IMAGE_SIZE // 2 * POOLED_SIZE), np.float32)
     winners = np.empty(pooled.shape, np.int32)
     grad_pooled = np.empty(pooled.shape, np.float32)
@@ -168,9 +177,9 @@ def learn_image(image, label, taps, filter_biases, relu, weights, biases, pooled
 
 @njit(**FAST)
 def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, relu, weights):
-    """Sum the batch's gradient for filter f and for the weights on its output, and step down it.
+    """Sum the batch's gradient for filter f and for the weights on its output, and take one step against it.
 
-    pooled (N, F, 169), grad_logits (N, 10), grad_taps (N, F, 10).
+    pooled (N, F, 169), grad_logits (N, 10), grad_taps (N, F, 10). step: learning rate / number of images.
     """
     sums = np.zeros((NUM_CLASSES, WINDOWS), np.float32)
     for n in range(len(pooled)):
@@ -189,7 +198,10 @@ def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, 
 
 @njit(**FAST)
 def finish_step(grad_logits, losses, hits, step, biases):
-    """Step down the gradient of the biases; grad_logits (N, 10). Returns the sums of losses (N,) and hits (N,)."""
+    """Take one step against the gradient of the biases. Returns the sums of losses and hits.
+
+    grad_logits (N, 10), losses (N,), hits (N,).
+    """
     total_loss, total_hits = 0.0, 0
     for n in range(len(losses)):
         for c in range(NUM_CLASSES):
@@ -201,7 +213,10 @@ def finish_step(grad_logits, losses, hits, step, biases):
 
 @njit(parallel=True, **FAST)
 def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu, weights, biases, work):
-    """One step of SGD on images[batch]. Returns the summed loss and how many were read right."""
+    """One step of SGD on images[batch]. Returns the summed loss and how many were read right.
+
+    work: arrays for what the images leave, of at least as many as there are in the batch; see `CNNJit._train_epoch`.
+    """
     pooled, grad_logits, grad_taps, losses, hits = work
     count = len(batch)
     step = float32(learning_rate / count)
@@ -249,7 +264,7 @@ class CNNJit(Network):
         return self.taps, self.filter_biases, self.activation == "relu", self.weights, self.biases
 
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
-        work = (
+        work = (  # for each image of a batch
             np.empty((batch_size, self.num_filters, WINDOWS), np.float32),  # pooled
             np.empty((batch_size, NUM_CLASSES), np.float32),  # grad_logits
             np.empty((batch_size, self.num_filters, 10), np.float32),  # grad_taps

@@ -11,7 +11,7 @@ loop became the kernel.
 |------------------|-------------------------------------|---------------------------------------------------|
 | conv3x3_forward  | one place in one image, all filters | neighbouring places                               |
 | conv3x3_backward | some of the places in one image     | one filter in one image: it sums over the places  |
-| conv3x3_update   | some of the images                  | one number of one filter: it sums over the images |
+| conv3x3_update   | some of the images                  | one value of one filter: it sums over the images  |
 
 By hand, with one filter and without ReLU. The window at row 0, column 0 gives the output 2:
 
@@ -94,7 +94,7 @@ class Conv3x3:
             self.grad_filters += grad_output[row, column, :, None, None] * window
 
     def update(self, step):
-        """Step down the batch's gradient and start a new one. step: learning rate / number of images."""
+        """Take a step against the batch's gradient and start a new one. step: learning rate / number of images."""
         self.filters -= step * self.grad_filters
         self.biases -= step * self.grad_biases
         self.grad_filters[:] = 0
@@ -105,8 +105,9 @@ class Conv3x3:
 def conv3x3_forward(images, filters, biases, relu, output):
     """images (N, H, W) -> output (N, H - 2, W - 2, F). A thread is one place of the window in one image.
 
-    The threads of a warp (32 neighbours, which run together) take neighbouring columns. They read neighbouring pixels,
-    which the memory delivers together: coalesced access. What they write lies F numbers apart, and is not coalesced.
+    The threads of a warp (32 neighbours, which run together) take neighbouring columns: with a block of 16x16, of two
+    rows. They read neighbouring pixels, which the memory delivers together: mostly coalesced access. What they write
+    lies F numbers apart, and is not coalesced.
     """
     column, row, n = cuda.grid(3)
     if row >= output.shape[1] or column >= output.shape[2]:  # whole blocks seldom fit the image: some threads are idle
@@ -150,7 +151,9 @@ def conv3x3_backward(images, output, relu, grad_output, grad_parts):
 
 @cuda.jit(cache=True)
 def conv3x3_update(grad_parts, step, relu, filters, biases):
-    """Sum the gradients of the images and step down. A block is one number of one filter; tap 9 is its bias.
+    """Sum the gradients of the images and take a step against the sum.
+
+    A block is one value of one filter: one of its nine weights, or its bias (tap 9).
 
     The images are few, so most threads of a large block have nothing to add. Neighbouring threads read numbers that lie
     10 F apart, which is not coalesced.
@@ -202,7 +205,7 @@ class Conv3x3GPU:
         )
 
     def update(self, step):
-        """Step down the batch's gradient. step: learning rate / number of images."""
+        """Take a step against the batch's gradient. step: learning rate / number of images."""
         blocks = len(self.filters), 10
         conv3x3_update[blocks, self.block, self.stream](
             self.grad_parts, np.float32(step), self.relu, self.filters, self.biases

@@ -8,10 +8,11 @@ along waves, each by an amount drawn at random, and its greys get darker or ligh
     key           32 bits that stand for (seed, epoch)
     draws         NUM_DRAWS random values of one image, in the order of RANGES
     coefficients  NUM_COEFFICIENTS values computed from the draws, once for an image: what each of its pixels needs
-    pixel         where the distortion, undone, leads from this pixel to, and the ink there
+    pixel         the place in the original that this pixel shows, and the ink there
 
 The functions below run on the CPU and, called from a kernel, on the GPU, where each thread takes a draw, a coefficient
-or a pixel. A random value is a hash of what it is for, so that no thread waits for another one's.
+or a pixel. A random value is a hash of the key, the image and the number of the draw, so that no thread waits for
+another one's.
 """
 
 import math
@@ -32,7 +33,7 @@ RANGES = {
     "angle": (-math.radians(8), math.radians(8)),  # radians, clockwise
     "log_width": (-0.12, 0.12),  # e to the power of these is the scale
     "log_height": (-0.12, 0.12),
-    "shear": (-0.16, 0.16),  # columns per row
+    "shear": (-0.16, 0.16),  # columns per row; above 0 the top goes to the right
     "shift_x": (-1.5, 1.5),  # pixels, to the right
     "shift_y": (-1.5, 1.5),  # pixels, downwards
     "uneven_x": (-0.016, 0.016),  # 1/pixel: one side wider than the other
@@ -53,9 +54,9 @@ NUM_DRAWS = len(RANGES)
 LOWS = tuple(np.float32(low) for low, _ in RANGES.values())
 WIDTHS = tuple(np.float32(high - low) for low, high in RANGES.values())
 
-# The coefficients of an image: how far each row moves, how far each column moves, and then these.
+# The coefficients of an image: how far each row moves to the left, how far each column moves up, and then these.
 ROW_MOVES, COLUMN_MOVES = 0, IMAGE_SIZE
-U_X, U_Y, V_X, V_Y, LEFT_BY, UP_BY, U_UNEVEN, V_UNEVEN, DARKER = range(2 * IMAGE_SIZE, 2 * IMAGE_SIZE + 9)
+U_X, U_Y, V_X, V_Y, SHIFTED_X, SHIFTED_Y, U_UNEVEN, V_UNEVEN, DARKER = range(2 * IMAGE_SIZE, 2 * IMAGE_SIZE + 9)
 NUM_COEFFICIENTS = DARKER + 1
 
 STREAM = 2  # keeps these random values apart from the other ones that are drawn from the same seed
@@ -105,9 +106,9 @@ def coefficient(draws, i):
         return draws[WAVE_X] * math.sin(draws[FREQUENCY_X] * (float32(i) - MIDDLE) + draws[PHASE_X])
     if i < U_X:
         return draws[WAVE_Y] * math.sin(draws[FREQUENCY_Y] * (float32(i - COLUMN_MOVES) - MIDDLE) + draws[PHASE_Y])
-    if i == LEFT_BY:
+    if i == SHIFTED_X:
         return draws[SHIFT_X]
-    if i == UP_BY:
+    if i == SHIFTED_Y:
         return draws[SHIFT_Y]
     if i == U_UNEVEN:
         return draws[UNEVEN_X]
@@ -135,7 +136,7 @@ def distorted_pixel(padded, coefficients, row, column):
     padded: the image with a margin of one pixel of paper, flat (PADDED * PADDED,) float32, 0..255. coefficients:
     (NUM_COEFFICIENTS,) float32.
     """
-    x, y = float32(column) - MIDDLE - coefficients[LEFT_BY], float32(row) - MIDDLE - coefficients[UP_BY]
+    x, y = float32(column) - MIDDLE - coefficients[SHIFTED_X], float32(row) - MIDDLE - coefficients[SHIFTED_Y]
     u, v = coefficients[U_X] * x + coefficients[U_Y] * y, coefficients[V_X] * x + coefficients[V_Y] * y
     u += coefficients[U_UNEVEN] * u * u + coefficients[ROW_MOVES + row]
     v += coefficients[V_UNEVEN] * v * v + coefficients[COLUMN_MOVES + column]

@@ -4,36 +4,41 @@ A launch costs more than the arithmetic of a small batch. With the layers (conv_
 step is ten launches, an epoch at batch 64 ten thousand. Here the blocks stay on the GPU for the whole epoch (a
 "persistent kernel") and meet at a barrier twice in each step:
 
-    learn    A block takes an image of the batch: convolution, pooling, logits, softmax, and back to the filters.
-             It leaves in memory the image's activations, its gradient at the logits, and the filters' gradients.
-    -------- barrier: now everything that the images have left lies in memory --------
-    update   A block owns a slice of the dense weights. It sums the batch's gradient for them and steps down. The values
-             of the filters are owned in the same way.
+    learn    A block takes an image of the batch: convolution, pooling, logits, softmax, and back to the filters. It
+             leaves in memory the image's activations and its gradient at the logits and, after its last image of the
+             step, the filters' gradients, summed over its images.
+    -------- barrier: now everything that the blocks have left lies in memory --------
+    update   A block owns a slice of the dense weights. It sums the batch's gradient for them and takes a step against
+             it (gradient descent). The values of the filters are owned in the same way.
     -------- barrier: now every weight is new --------
 
-Of the dense layer only activations and gradients at the logits pass between the blocks. The gradient of its weights
-would be ten times as much for each image. No two blocks ever add to the same number, so the kernel needs no atomic
-additions, and the same seed gives the same bits.
+For the dense layer, blocks exchange only activations and gradients at the logits. The gradient of its weights would be
+ten times as much for each image. No two blocks ever add to the same number, so the sums need no atomic additions (only
+the counter of the barrier does), and the same seed gives the same bits.
 
 The file follows a step: an image arrives, forward, softmax, backward, what the block leaves for the others, the
 barrier, the dense weights, the filters. Then come the two kernels, which call these phases in order, and the host's
 side. epoch_plan.py decides which thread and block does what.
 
-What keeps it short, each under the name by which it can be looked up:
+What makes it fast, each under the name by which it can be looked up:
   - Register tiling: a thread has two filters and keeps their numbers in registers, so each pixel that it loads serves
     twice. Pooling, ReLU and the thread's part of the logits follow in registers.
-  - Prefetch and double buffering: the next image is on its way from memory while the present one is learned
-    (`fetch_image`), and shared memory has room for two. Images do not depend on the weights, so even the first image of
-    the next step can come, and can be distorted, while the block waits at the barrier.
-  - Vector loads: the weights of a thread's two filters lie side by side and come by one load (`load_pair`).
+  - Prefetch and double buffering: the next image is on its way from memory during the softmax and the backward pass of
+    the present one (`fetch_image`), and shared memory has two image buffers. Images do not depend on the weights, so
+    even the first image of the next step can be loaded, and distorted, while the block waits at the barrier.
+  - Vector loads: if the number of filters is even, the weights of a thread's two filters lie side by side and come by
+    one load (`load_pair`).
   - Instruction-level parallelism: loads that do not depend on each other are started together (`fetch_chunk`), and a
     long sum is taken in four parts (`sum_row`).
-  - Shared memory: what many threads need is loaded from memory once (`store_chunk`). Rows of odd length keep threads
-    out of each other's banks (no bank conflicts).
-  - No spills: an array of a thread is indexed only by numbers that the compiler knows. Otherwise it would lie in memory
-    and not in registers.
-  - Occupancy: when a batch has more images than the GPU has multiprocessors, two smaller blocks on each fill each
-    other's pauses.
+  - Shared memory: what many threads need is loaded from memory once (`store_chunk`). Rows of odd length make bank
+    conflicts fewer: the numbers that neighbouring threads take then mostly lie in different banks.
+  - Registers, not local memory: the array of a thread stays in registers only if the compiler knows every index. So
+    loops have constant bounds and are unrolled. Where a thread has many windows (32 filters: 8), that loop is not
+    unrolled any more, and `pooled` and `winners` do lie in local memory. Registers that run out are spilled there, too:
+    `max_registers` leaves each thread as many as the launch allows.
+  - Independent blocks: when a batch has more images than the GPU has multiprocessors, each holds two smaller blocks.
+    While one waits at a barrier of its own (`syncthreads`), the other computes. The occupancy, the number of warps on a
+    multiprocessor, is the same.
   - From the second epoch on the launch is replayed from a CUDA graph (`Repeated`), which also copies what is new from
     the host's memory. On an H100 that saves 0.4 ms of Python, a fifth of an epoch at batch 1,024.
 
@@ -88,39 +93,39 @@ owned_filter_value = device(epoch_plan.owned_filter_value)
 
 
 class Shared(NamedTuple):
-    """The shared memory of a block that learns. All float32 and flat."""
+    """The shared memory of a block that learns. All arrays are float32 and flat; some are used as (rows, columns)."""
 
     images: object  # two of them: one is learned, and the next one arrives
     padded: object  # an image with its margin, before it is distorted
-    draws: object  # of that image's distortion
+    draws: object  # random numbers of that image's distortion
     coefficients: object
-    scratch: object  # (rows, columns), as each user needs it
-    partial_sums: object  # (rows, WARP_SIZE + 1) or as the user needs it
+    scratch: object  # used for one thing after another, as (rows, columns)
+    partial_sums: object  # mostly (rows, WARP_SIZE + 1)
     logits: object  # (10,)
     exponentials: object  # (10,)
 
 
-class Own(NamedTuple):
-    """The registers of a thread, in both kernels."""
+class Registers(NamedTuple):
+    """What a thread has for itself, in both kernels: arrays that are to lie in registers."""
 
     words: object  # of the image that arrives
     taps: object  # 2 x 9, its two filters
     biases: object  # 2, theirs
-    weights: object  # dense weights of its windows, class by class, of both filters side by side
+    weights: object  # for each window and class the dense weights of its two filters
     patch: object  # 4 x 4 pixels, all that a filter sees at the four places of a pooling window
-    sums: object  # 10 for each image: its part of the logits, then the gradient at them
+    sums: object  # 10 for each image: parts of the logits, probabilities, their gradient; in the update: of weights
 
 
 class Learning(NamedTuple):
-    """More registers of a thread that learns."""
+    """What a thread that learns has for itself besides."""
 
     pooled: object  # of each of its windows, both filters'
     winners: object  # where in the image the pooled number comes from, as an offset from the window's corner
-    tap_sums: object  # 2 x 10: the gradient of its two filters, over the block's images of this step
-    dense: object  # the dense weights and biases that only this thread changes
-    filter_values: object  # the values of the filters that only this thread changes
-    chunk: object  # what arrives of a chunk of the batch
-    gathered: object  # what arrives of the filters' gradients from all blocks
+    tap_sums: object  # 2 x 10: its part of its two filters' gradient, over the block's images of this step
+    owned_weights: object  # the dense weights and biases that only this thread changes
+    owned_filter_values: object  # the values of the filters that only this thread changes
+    chunk: object  # what this thread loads of a chunk of the batch
+    gathered: object  # what this thread loads of the filters' gradients of all blocks
 
 
 # -- the image arrives ------------------------------------------------------------------------------------------------
@@ -128,7 +133,7 @@ class Learning(NamedTuple):
 
 @device
 def fetch_image(plan, images, n, words):
-    """Begin to bring image n, (all, 196) words of four pixels: this thread's words to registers (prefetch).
+    """Start to load image n of images (all, 196), words of four pixels: this thread's words to registers (prefetch).
 
     Neighbouring threads read neighbouring words, which the memory delivers together (coalesced access).
     """
@@ -160,7 +165,7 @@ def store_as_it_is(plan, words, images, start):
 
 @device
 def clear_padded(plan, padded):
-    """Make the margin of the padded image paper, once for all images. A barrier must follow before it is used."""
+    """Set the padded image to 0, paper. Images only fill its inside, so its margin stays 0. A barrier must follow."""
     for i in range(index(cuda.threadIdx.x), PADDED * PADDED, plan.threads):
         padded[index(i)] = float32(0)
 
@@ -202,7 +207,7 @@ def store_image(plan, words, key, n, shared, start):
 
 @device
 def pair_and_group(plan):
-    """The first filter of this thread's pair, and its group, which decides its windows. Groups past the last idle."""
+    """The first filter of this thread's pair, and its group. Groups from plan.groups on have no windows."""
     thread = index(cuda.threadIdx.x)
     return thread % plan.filter_pairs * 2, thread // plan.filter_pairs
 
@@ -217,7 +222,7 @@ def load_two(plan, array, i, j):
 
 @device
 def fetch_weights(plan, weights, window, f, own_weights, first):
-    """Begin to bring the ten dense weights of filters f and f + 1 at a window, two by two, to own_weights[first:]."""
+    """Start to load the ten dense weights of filters f and f + 1 at a window, two by two, to own_weights[first:]."""
     k, other = index(window * plan.num_filters + f), index(min(f + 1, plan.num_filters - 1) - f)
     for c in range(NUM_CLASSES):
         i = k + c * plan.num_inputs
@@ -225,21 +230,21 @@ def fetch_weights(plan, weights, window, f, own_weights, first):
 
 
 @device
-def fetch_parameters(plan, filters, filter_biases, weights, own):
-    """Begin to bring the thread's two filters, their biases and, if it keeps them, its dense weights to registers."""
+def fetch_parameters(plan, filters, filter_biases, weights, registers):
+    """Start to load the thread's two filters, their biases and, if it keeps them, its dense weights to registers."""
     f, group = pair_and_group(plan)
     other_f = min(f + 1, plan.num_filters - 1)
     if plan.even:
         for t in range(0, 18, 2):
-            own.taps[t], own.taps[t + 1] = load_pair(filters, 9 * f + t)
+            registers.taps[t], registers.taps[t + 1] = load_pair(filters, 9 * f + t)
     else:
         for t in range(9):
-            own.taps[t], own.taps[9 + t] = filters[9 * f + t], filters[9 * other_f + t]
-    own.biases[0], own.biases[1] = filter_biases[f], filter_biases[other_f]
+            registers.taps[t], registers.taps[9 + t] = filters[9 * f + t], filters[9 * other_f + t]
+    registers.biases[0], registers.biases[1] = filter_biases[f], filter_biases[other_f]
     if plan.keep_weights:
         for i in range(plan.windows_per_thread):
             window = min(group + i * plan.groups, WINDOWS - 1)
-            fetch_weights(plan, weights, window, f, own.weights, i * 2 * NUM_CLASSES)
+            fetch_weights(plan, weights, window, f, registers.weights, i * 2 * NUM_CLASSES)
 
 
 @device
@@ -285,86 +290,93 @@ def convolve_and_pool(patch, taps, first):
 
 
 @device
-def activate(plan, own, f):
-    """The patch under filters f and f + 1, pooled, with ReLU: (both numbers, where both winners stand)."""
-    largest, winner = convolve_and_pool(own.patch, own.taps, 0)
-    other_largest, other_winner = convolve_and_pool(own.patch, own.taps, 9)
+def activate(plan, registers, f):
+    """The patch under filters f and f + 1, pooled, with ReLU: (both numbers, where both winners stand).
+
+    ReLU after the pooling gives the same numbers as before it, for a quarter of the work.
+    """
+    largest, winner = convolve_and_pool(registers.patch, registers.taps, 0)
+    other_largest, other_winner = convolve_and_pool(registers.patch, registers.taps, 9)
     if plan.relu:
-        largest = max(largest + own.biases[0], float32(0))
-        other_largest = max(other_largest + own.biases[1], float32(0))
+        largest = max(largest + registers.biases[0], float32(0))
+        other_largest = max(other_largest + registers.biases[1], float32(0))
     if f + 1 == plan.num_filters:  # the last pair of an odd number of filters has only one
         other_largest = float32(0)
     return largest, other_largest, winner, other_winner
 
 
 @device
-def forward(plan, images, start, weights, own, learning):
-    """Convolution, ReLU and pooling of the image at images[start:], and this thread's part of the ten logits."""
+def forward(plan, images, start, weights, registers, learning):
+    """Convolution, pooling and ReLU for this thread's filters and windows, and its part of the ten logits.
+
+    The image is images[start : start + 784], in shared memory.
+    """
     f, group = pair_and_group(plan)
     for c in range(NUM_CLASSES):
-        own.sums[c] = float32(0)
+        registers.sums[c] = float32(0)
     for i in range(plan.windows_per_thread):
         window = group + i * plan.groups
         if group < plan.groups and window < WINDOWS:
             first = i * 2 * NUM_CLASSES if plan.keep_weights else 0
             if not plan.keep_weights:
-                fetch_weights(plan, weights, window, f, own.weights, 0)
-            load_patch(images, index(start + corner_of(window)), own.patch)
-            largest, other_largest, winner, other_winner = activate(plan, own, f)
+                fetch_weights(plan, weights, window, f, registers.weights, 0)
+            load_patch(images, index(start + corner_of(window)), registers.patch)
+            largest, other_largest, winner, other_winner = activate(plan, registers, f)
             learning.winners[2 * i], learning.winners[2 * i + 1] = winner, other_winner
             learning.pooled[2 * i], learning.pooled[2 * i + 1] = largest, other_largest
             for c in range(NUM_CLASSES):
-                own.sums[c] += largest * own.weights[first + 2 * c]
-                own.sums[c] += other_largest * own.weights[first + 2 * c + 1]
+                registers.sums[c] += largest * registers.weights[first + 2 * c]
+                registers.sums[c] += other_largest * registers.weights[first + 2 * c + 1]
 
 
 @device
-def forward_two(plan, images, weights, own):
-    """As `forward`, of two images at once, and nothing is kept: own.sums gets ten parts of logits of each."""
+def forward_two(plan, images, weights, registers):
+    """As `forward`, for two images at once, to read them: nothing but the parts of their logits is stored."""
     f, group = pair_and_group(plan)
     for c in range(2 * NUM_CLASSES):
-        own.sums[c] = float32(0)
+        registers.sums[c] = float32(0)
     for i in range(plan.windows_per_thread):
         window = min(group + i * plan.groups, WINDOWS - 1)
         if not plan.keep_weights:
-            fetch_weights(plan, weights, window, f, own.weights, 0)
+            fetch_weights(plan, weights, window, f, registers.weights, 0)
         for image in range(2):
-            load_patch(images, image * PIXELS + corner_of(window), own.patch)
-            largest, other_largest, _, _ = activate(plan, own, f)
+            load_patch(images, image * PIXELS + corner_of(window), registers.patch)
+            largest, other_largest, _, _ = activate(plan, registers, f)
             if group >= plan.groups or group + i * plan.groups >= WINDOWS:
                 largest = other_largest = float32(0)
             for c in range(NUM_CLASSES):
                 first = 2 * c + (i * 2 * NUM_CLASSES if plan.keep_weights else 0)
-                own.sums[image * NUM_CLASSES + c] += largest * own.weights[first]
-                own.sums[image * NUM_CLASSES + c] += other_largest * own.weights[first + 1]
+                registers.sums[image * NUM_CLASSES + c] += largest * registers.weights[first]
+                registers.sums[image * NUM_CLASSES + c] += other_largest * registers.weights[first + 1]
 
 
 # -- sums over a block ------------------------------------------------------------------------------------------------
 
 
 @device
-def sum_row(row, first, stride, terms):
-    """row[first] + row[first + stride] + ..., so many terms, in four sums side by side.
+def sum_row(values, first, stride, terms):
+    """values[first] + values[first + stride] + ..., so many terms, as four independent sums.
 
-    An addition must wait for the one before it; four sums wait for each other only at the end.
+    An addition must wait for the one before it. Four sums wait for each other only at the end.
     """
     a = b = c = d = float32(0)
     for i in range(0, terms - 3, 4):
-        a += row[first + i * stride]
-        b += row[first + (i + 1) * stride]
-        c += row[first + (i + 2) * stride]
-        d += row[first + (i + 3) * stride]
+        a += values[first + i * stride]
+        b += values[first + (i + 1) * stride]
+        c += values[first + (i + 2) * stride]
+        d += values[first + (i + 3) * stride]
     for i in range(terms // 4 * 4, terms):
-        a += row[first + i * stride]
+        a += values[first + i * stride]
     return (a + b) + (c + d)
 
 
 @device
 def sum_over_threads(plan, sums, count, columns, terms, scratch, partial_sums):
-    """`count` sums of each thread -> partial_sums (count, columns + 1): of the threads with equal (thread % columns).
+    """`count` sums of each thread -> partial_sums (count, columns + 1).
 
-    Only columns * terms threads count. A row has one number more than it needs: so the numbers of one column lie in
-    different banks of shared memory, and threads that read a column do not wait for each other (no bank conflict).
+    partial_sums[s, j] is sum number s, added over those of the first columns * terms threads that have
+    thread % columns == j. A row has one number more than it needs. With 32 columns, threads that read a column then
+    meet all banks of shared memory and do not wait for each other (no bank conflict).
     """
     thread = index(cuda.threadIdx.x)
     for s in range(count):
@@ -393,8 +405,8 @@ def largest_of(logits, first):
 def softmax(shared, bias, has_class, own_class, probabilities):
     """From the block's partial sums to the ten probabilities, in every thread's registers.
 
-    Ten threads (has_class) compute one logit and one exponential each, from `bias`, their class's; an exponential is
-    slow, and ten for each thread of the block would be slower. They are of one warp, so only its threads go different
+    Ten threads of one warp (has_class) compute one logit, with the bias of their class, and one exponential each. An
+    exponential is slow, and ten in each thread of the block would be slower. Only in that warp do threads go different
     ways (divergence). Returns (largest logit, sum of the exponentials).
     """
     if has_class:
@@ -422,12 +434,12 @@ def is_first_largest(logits, label):
     return right
 
 
-# -- backward ---------------------------------------------------------------------------------------------------------
+# -- backward: from the logits through the pooling to the filters ------------------------------------------------------
 
 
 @device
 def add_taps(images, corner, gradient, tap_sums, first):
-    """The gradient at one place of a filter, to tap_sums[first : first + 10] for its nine weights and its bias."""
+    """Add what one place gives to the gradient of a filter, to tap_sums[first : first + 10]: nine weights, the bias."""
     for a in range(3):
         for b in range(3):
             tap_sums[first + 3 * a + b] += gradient * images[corner + a * IMAGE_SIZE + b]
@@ -435,8 +447,8 @@ def add_taps(images, corner, gradient, tap_sums, first):
 
 
 @device
-def backward(plan, images, start, weights, own, learning):
-    """From the gradient at the logits (own.sums) of one image to its part of this thread's two filters' gradients.
+def backward(plan, images, start, weights, registers, learning):
+    """From the gradient at the logits of one image (registers.sums) to its part of the thread's filters' gradients.
 
     Pooling passes the gradient only to the winner of each window.
     """
@@ -446,15 +458,16 @@ def backward(plan, images, start, weights, own, learning):
         if group < plan.groups and window < WINDOWS:
             first = i * 2 * NUM_CLASSES if plan.keep_weights else 0
             if not plan.keep_weights:
-                fetch_weights(plan, weights, window, f, own.weights, 0)
+                fetch_weights(plan, weights, window, f, registers.weights, 0)
             gradient = other_gradient = float32(0)
             for c in range(NUM_CLASSES):
-                gradient += own.sums[c] * own.weights[first + 2 * c]
-                other_gradient += own.sums[c] * own.weights[first + 2 * c + 1]
+                gradient += registers.sums[c] * registers.weights[first + 2 * c]
+                other_gradient += registers.sums[c] * registers.weights[first + 2 * c + 1]
             if plan.relu and learning.pooled[2 * i] <= float32(0):
                 gradient = float32(0)
             if plan.relu and learning.pooled[2 * i + 1] <= float32(0):
                 other_gradient = float32(0)
+            # The gradient of the pooling: only the place of the winner gets it.
             corner = index(start + corner_of(window))
             add_taps(images, index(corner + learning.winners[2 * i]), gradient, learning.tap_sums, 0)
             winner = index(corner + learning.winners[2 * i + 1])
@@ -496,7 +509,7 @@ def leave_filter_gradients(plan, tap_sums, shared, grad_filters):
 
 @device
 def clear_missing(plan, count, grad_logits):
-    """Gradient 0 for the images that a smaller last batch lacks; what the batch before it left there must not count."""
+    """In a smaller last batch, set the gradients of the missing images to 0. Those of the batch before stand there."""
     if count < plan.batch_size and cuda.threadIdx.x < NUM_CLASSES:
         for n in range(count + cuda.blockIdx.x, plan.batch_size, plan.blocks):
             grad_logits[index(n) * NUM_CLASSES + index(cuda.threadIdx.x)] = float32(0)
@@ -508,18 +521,18 @@ def clear_missing(plan, count, grad_logits):
 
 
 @device
-def arrive(arrived):
-    """Say that this block is here. Whoever sees that also sees all that the block wrote before ("release")."""
+def arrive(counter):
+    """Count this block in. Whoever sees the new count also sees all that the block wrote before ("release")."""
     cuda.syncthreads()
     if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
-        add_release(arrived)
+        add_release(counter)
 
 
 @device
-def wait(arrived, arrivals):
-    """Wait until blocks have arrived so many times in all, and see what they wrote before that ("acquire")."""
+def wait(counter, expected):
+    """Wait until the counter has reached `expected`; then all that the blocks wrote before is visible ("acquire")."""
     if cuda.threadIdx.x == 0 and cuda.gridDim.x > 1:
-        while int32(load_acquire(arrived) - arrivals) < 0:  # right also after both numbers have overflowed
+        while int32(load_acquire(counter) - expected) < 0:  # right also after both numbers have overflowed
             pass
     cuda.syncthreads()
 
@@ -529,30 +542,30 @@ def wait(arrived, arrivals):
 
 @device
 def take_owned(plan, filters, filter_biases, weights, biases, learning):
-    """Bring the parameters that this thread owns to registers. From now on only it changes them."""
+    """Load the parameters that this thread owns to registers. From now on only it changes them."""
     thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
     for tile in range(plan.num_tiles):
         for i in range(plan.weights_per_thread):
-            k, c, there = owned_weight(plan, block, thread, tile, i)
-            if there:
-                own = index(tile * plan.weights_per_thread + i)
-                learning.dense[own] = weights[c * plan.num_inputs + k] if k < plan.num_inputs else biases[c]
+            k, c, exists = owned_weight(plan, block, thread, tile, i)
+            if exists:
+                mine = index(tile * plan.weights_per_thread + i)
+                learning.owned_weights[mine] = weights[c * plan.num_inputs + k] if k < plan.num_inputs else biases[c]
     for i in range(plan.filter_values_per_thread):
-        tap, f, there = owned_filter_value(plan, block, thread, i)
-        if there:
-            learning.filter_values[i] = filters[f * 9 + tap] if tap < 9 else filter_biases[f]
+        tap, f, exists = owned_filter_value(plan, block, thread, i)
+        if exists:
+            learning.owned_filter_values[i] = filters[f * 9 + tap] if tap < 9 else filter_biases[f]
 
 
 @device
 def fetch_chunk(plan, activations, grad_logits, first_image, first_input, chunk):
-    """Begin to bring a chunk of the batch: `tile_inputs` activations and the ten gradients at the logits of each image.
+    """Start to load a chunk of the batch: `tile_inputs` activations and the ten gradients at the logits of each image.
 
-    No load stands behind a condition of its own. So all loads start together, and their answers come together and not
-    one after the other. Images after the last one of the batch have gradient 0.
+    All loads of a kind share one condition, so they start together and need not wait for each other. Images after the
+    last one of the batch have gradient 0.
     """
     thread = index(cuda.threadIdx.x)
     for i in range(plan.activation_loads + plan.gradient_loads):
-        chunk[i] = float32(0)  # or the compiler keeps the old number, which costs a register and a move
+        chunk[i] = float32(0)  # otherwise the old number must survive the conditions below
     k, n = thread % plan.tile_inputs, thread // plan.tile_inputs
     if n < plan.images_per_activation_load:
         first = index((first_image + n) * plan.num_inputs + min(first_input + k, plan.num_inputs - 1))
@@ -583,7 +596,7 @@ def store_chunk(plan, chunk, first_input, scratch):
 
 @device
 def add_chunk(plan, scratch, sums):
-    """Add the stored images' gradients of the ten weights of this thread's input to sums.
+    """For this thread's input, add activation times gradient of the stored images to the sums of its ten weights.
 
     The `threads_per_input` threads that have the same input share out the images.
     """
@@ -597,49 +610,48 @@ def add_chunk(plan, scratch, sums):
 
 
 @device
-def sum_tile(plan, activations, grad_logits, first_input, own, learning, shared):
+def sum_tile(plan, activations, grad_logits, first_input, registers, learning, shared):
     """The batch's gradient of the weights of a tile of inputs, to shared.scratch: class by class, a row for each input.
 
-    A row has a part of the sum from each of the threads that share the input, and room for one number more, against
-    bank conflicts.
+    A row has a part of the sum from each of the threads that share the input, and one unused number, which makes bank
+    conflicts fewer.
     """
     thread = index(cuda.threadIdx.x)
     for c in range(NUM_CLASSES):
-        own.sums[c] = float32(0)
+        registers.sums[c] = float32(0)
     fetch_chunk(plan, activations, grad_logits, 0, first_input, learning.chunk)
     for chunk in range(1, plan.num_chunks + 1):
         store_chunk(plan, learning.chunk, first_input, shared.scratch)
         cuda.syncthreads()
         if chunk < plan.num_chunks:  # arrives while the stored one is added
             fetch_chunk(plan, activations, grad_logits, chunk * plan.chunk_images, first_input, learning.chunk)
-        add_chunk(plan, shared.scratch, own.sums)
+        add_chunk(plan, shared.scratch, registers.sums)
         cuda.syncthreads()
     if thread < plan.tile_inputs * plan.threads_per_input:
         row, part = thread // plan.threads_per_input, thread % plan.threads_per_input
         for c in range(NUM_CLASSES):
-            shared.scratch[c * plan.sums_stride + row * (plan.threads_per_input + 1) + part] = own.sums[c]
+            shared.scratch[c * plan.sums_stride + row * (plan.threads_per_input + 1) + part] = registers.sums[c]
     cuda.syncthreads()
 
 
 @device
-def update_weights(plan, activations, grad_logits, step, weights, biases, own, learning, shared):
-    """Step down the gradient of the dense weights and biases that the block owns (`owned_weight`)."""
+def update_weights(plan, activations, grad_logits, step, weights, biases, registers, learning, shared):
+    """Take a step against the gradient of the dense weights and biases that the block owns (`owned_weight`)."""
     thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
     for tile in range(plan.num_tiles):
-        sum_tile(
-            plan, activations, grad_logits, block * plan.owned_inputs + tile * plan.tile_inputs, own, learning, shared
-        )
+        first_input = block * plan.owned_inputs + tile * plan.tile_inputs
+        sum_tile(plan, activations, grad_logits, first_input, registers, learning, shared)
         for i in range(plan.weights_per_thread):
-            k, c, there = owned_weight(plan, block, thread, tile, i)
+            k, c, exists = owned_weight(plan, block, thread, tile, i)
             mine = index(tile * plan.weights_per_thread + i)
-            if there:
+            if exists:
                 row = (thread + i * plan.threads) // NUM_CLASSES
                 first = c * plan.sums_stride + row * (plan.threads_per_input + 1)
-                learning.dense[mine] -= step * sum_row(shared.scratch, first, 1, plan.threads_per_input)
+                learning.owned_weights[mine] -= step * sum_row(shared.scratch, first, 1, plan.threads_per_input)
                 if k < plan.num_inputs:
-                    weights[index(c * plan.num_inputs + k)] = learning.dense[mine]
+                    weights[index(c * plan.num_inputs + k)] = learning.owned_weights[mine]
                 else:
-                    biases[c] = learning.dense[mine]
+                    biases[c] = learning.owned_weights[mine]
         if plan.num_tiles > 1:
             cuda.syncthreads()
 
@@ -649,9 +661,9 @@ def update_weights(plan, activations, grad_logits, step, weights, biases, own, l
 
 @device
 def fetch_filter_gradients(plan, grad_filters, gathered):
-    """Begin to bring what all blocks have left for the values of the filters that this block owns: a warp for each.
+    """Start to load what all blocks have left for the values of the filters that this block owns: a warp for each.
 
-    The last threads begin, which have the least else to do.
+    Slots count from the last thread down, because the last threads have the least other work.
     """
     for i in range(plan.gather_rounds):
         slot = plan.threads - 1 - index(cuda.threadIdx.x) + i * plan.threads
@@ -666,7 +678,7 @@ def fetch_filter_gradients(plan, grad_filters, gathered):
 
 @device
 def add_filter_gradients(plan, gathered, learners, partial_sums):
-    """Add up what arrived from the blocks that have learned an image: partial_sums (owned_filter_values, 33)."""
+    """Add up what was loaded from the blocks that have learned an image: partial_sums (owned_filter_values, 33)."""
     for i in range(plan.gather_rounds):
         slot = plan.threads - 1 - index(cuda.threadIdx.x) + i * plan.threads
         if slot < plan.owned_filter_values * WARP_SIZE:
@@ -679,17 +691,17 @@ def add_filter_gradients(plan, gathered, learners, partial_sums):
 
 @device
 def update_filters(plan, step, filters, filter_biases, learning, partial_sums):
-    """Step down the gradient of the values of the filters that this thread owns (`owned_filter_value`)."""
+    """Take a step against the gradient of the values of the filters that this thread owns (`owned_filter_value`)."""
     thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
     for i in range(plan.filter_values_per_thread):
-        tap, f, there = owned_filter_value(plan, block, thread, i)
-        if there:
+        tap, f, exists = owned_filter_value(plan, block, thread, i)
+        if exists:
             row = (thread + i * plan.threads) * (WARP_SIZE + 1)
-            learning.filter_values[i] -= step * sum_row(partial_sums, row, 1, WARP_SIZE)
+            learning.owned_filter_values[i] -= step * sum_row(partial_sums, row, 1, WARP_SIZE)
             if tap < 9:
-                filters[f * 9 + tap] = learning.filter_values[i]
+                filters[f * 9 + tap] = learning.owned_filter_values[i]
             elif plan.relu:
-                filter_biases[f] = learning.filter_values[i]
+                filter_biases[f] = learning.owned_filter_values[i]
 
 
 # -- the two kernels --------------------------------------------------------------------------------------------------
@@ -704,22 +716,22 @@ def kernels(plan, shape):
     padded_size = PADDED * PADDED if plan.distort else 1
     scratch_size, partial_sums_size = plan.scratch_size, plan.partial_sums_size
     words_size, weights_size = plan.words_per_thread, plan.kept_windows * TWO_LOGITS
-    pooled_size, dense_size = 2 * plan.windows_per_thread, plan.num_tiles * plan.weights_per_thread
-    filter_values_size, chunk_size = plan.filter_values_per_thread, plan.activation_loads + plan.gradient_loads
+    pooled_size, owned_weights_size = 2 * plan.windows_per_thread, plan.num_tiles * plan.weights_per_thread
+    owned_filter_values_size, chunk_size = plan.filter_values_per_thread, plan.activation_loads + plan.gradient_loads
     gathered_size = plan.gather_rounds * plan.gather_loads
     options = {} if SIMULATED else {"max_registers": max_registers(shape)}
 
     @cuda.jit(cache=True, **options)
     def learn_epoch(
         images, labels, order, rate_and_key, filters, filter_biases, weights, biases,
-        activations, grad_logits, grad_filters, arrived, totals,
+        activations, grad_logits, grad_filters, counter, totals,
     ):  # fmt: skip
         """images (all, 196) uint32, labels (all,) int32, order (N,) int32; the flat parameters are changed.
 
         rate_and_key (2,) float64: the learning rate, and the key of the epoch's distortions (distortion.py).
 
         activations (images * K,) and grad_logits (images * 10,), with zeros after the batch, and grad_filters
-        (blocks * 10 * F,) pass work between the blocks; arrived (1,) int32 is the barrier's; totals (2, blocks, 10)
+        (blocks * 10 * F,) pass work between the blocks; counter (1,) int32 is the barrier's; totals (2, blocks, 10)
         float64 gets each block's summed losses and hits, by label.
         """
         shared = Shared(
@@ -732,7 +744,7 @@ def kernels(plan, shape):
             logits=cuda.shared.array(NUM_CLASSES, float32),
             exponentials=cuda.shared.array(NUM_CLASSES, float32),
         )
-        own = Own(
+        registers = Registers(
             words=cuda.local.array(words_size, uint32),
             taps=cuda.local.array(TWO_FILTERS, float32),
             biases=cuda.local.array(2, float32),
@@ -744,8 +756,8 @@ def kernels(plan, shape):
             pooled=cuda.local.array(pooled_size, float32),
             winners=cuda.local.array(pooled_size, int32),
             tap_sums=cuda.local.array(TWO_FILTERS_VALUES, float32),
-            dense=cuda.local.array(dense_size, float32),
-            filter_values=cuda.local.array(filter_values_size, float32),
+            owned_weights=cuda.local.array(owned_weights_size, float32),
+            owned_filter_values=cuda.local.array(owned_filter_values_size, float32),
             chunk=cuda.local.array(chunk_size, float32),
             gathered=cuda.local.array(gathered_size, float32),
         )
@@ -758,40 +770,42 @@ def kernels(plan, shape):
             cuda.syncthreads()
         take_owned(plan, filters, filter_biases, weights, biases, learning)
         if thread == 0 and block == 0:
-            arrived[0] = 0
-        # This makes the launch cooperative: it is refused if not all blocks fit at once. No block arrives before it.
+            counter[0] = 0
+        # This makes the launch cooperative: it is refused if not all blocks fit at once. And no block counts itself in
+        # before the counter is 0.
         cuda.cg.this_grid().sync()
 
-        arrivals, start = int32(0), 0
+        expected, start = int32(0), 0
         loss, hits = float64(0), int32(0)
-        coming = order[index(min(block, order.shape[0] - 1))]
-        fetch_image(plan, images, coming, own.words)
+        arriving = order[index(min(block, order.shape[0] - 1))]
+        fetch_image(plan, images, arriving, registers.words)
         for first in range(0, order.shape[0], plan.batch_size):
             count = min(plan.batch_size, order.shape[0] - first)
             step, key = float32(rate_and_key[0]) / float32(count), int64(rate_and_key[1])
 
             # learn: every image of the batch that falls to this block
-            store_image(plan, own.words, key, coming, shared, start)  # in time that would pass waiting
-            wait(arrived, arrivals)
-            fetch_parameters(plan, filters, filter_biases, weights, own)
+            store_image(plan, registers.words, key, arriving, shared, start)  # instead of only waiting
+            wait(counter, expected)
+            fetch_parameters(plan, filters, filter_biases, weights, registers)
             bias = biases[index(own_class) % NUM_CLASSES]
             for s in range(TWO_FILTERS_VALUES):
                 learning.tap_sums[s] = float32(0)
             for image_in_batch in range(block, count, plan.blocks):
                 n = index(image_in_batch)
-                label = labels[index(coming)]
-                following = first + n + plan.blocks if n + plan.blocks < count else first + plan.batch_size + block
-                coming = order[index(min(following, order.shape[0] - 1))]
-                forward(plan, shared.images, start, weights, own, learning)
+                label = labels[index(arriving)]
+                # Where in the order this block's next image stands: in this batch, or its first one of the next batch.
+                next_place = first + n + plan.blocks if n + plan.blocks < count else first + plan.batch_size + block
+                arriving = order[index(min(next_place, order.shape[0] - 1))]
+                forward(plan, shared.images, start, weights, registers, learning)
                 leave_activations(plan, learning.pooled, n, activations)
-                fetch_image(plan, images, coming, own.words)
+                fetch_image(plan, images, arriving, registers.words)
                 sum_over_threads(
-                    plan, own.sums, NUM_CLASSES, WARP_SIZE, plan.threads // WARP_SIZE,
+                    plan, registers.sums, NUM_CLASSES, WARP_SIZE, plan.threads // WARP_SIZE,
                     shared.scratch, shared.partial_sums,
                 )  # fmt: skip
-                largest, total = softmax(shared, bias, has_class, own_class, own.sums)
-                for c in range(NUM_CLASSES):  # from here on own.sums is the gradient at the logits
-                    own.sums[c] -= float32(c == label)
+                largest, total = softmax(shared, bias, has_class, own_class, registers.sums)
+                for c in range(NUM_CLASSES):  # from here on registers.sums is the gradient at the logits
+                    registers.sums[c] -= float32(c == label)
                 if has_class:
                     is_label = float32(own_class == label)
                     probability = shared.exponentials[index(own_class)] * (float32(1) / total)
@@ -799,26 +813,26 @@ def kernels(plan, shape):
                     if own_class == label:
                         loss += math.log(total) + largest - shared.logits[index(label)]
                         hits += is_first_largest(shared.logits, index(label))
-                backward(plan, shared.images, start, weights, own, learning)
+                backward(plan, shared.images, start, weights, registers, learning)
                 if n + plan.blocks < count:
                     start = index(PIXELS - start)
-                    store_image(plan, own.words, key, coming, shared, start)
+                    store_image(plan, registers.words, key, arriving, shared, start)
                 cuda.syncthreads()
             if block < count:
                 leave_filter_gradients(plan, learning.tap_sums, shared, grad_filters)
             clear_missing(plan, count, grad_logits)
-            arrive(arrived)
-            arrivals = int32(arrivals + plan.blocks)
-            wait(arrived, arrivals)
+            arrive(counter)
+            expected = int32(expected + plan.blocks)
+            wait(counter, expected)
 
             # update: every parameter that this block owns
             fetch_filter_gradients(plan, grad_filters, learning.gathered)
-            update_weights(plan, activations, grad_logits, step, weights, biases, own, learning, shared)
+            update_weights(plan, activations, grad_logits, step, weights, biases, registers, learning, shared)
             add_filter_gradients(plan, learning.gathered, min(count, plan.blocks), shared.partial_sums)
             cuda.syncthreads()
             update_filters(plan, step, filters, filter_biases, learning, shared.partial_sums)
-            arrive(arrived)
-            arrivals = int32(arrivals + plan.blocks)
+            arrive(counter)
+            expected = int32(expected + plan.blocks)
 
         if has_class:  # the thread of each class has the sums of the images with that label
             totals[0, block, index(own_class)] = loss
@@ -828,7 +842,7 @@ def kernels(plan, shape):
     def read_images(images, filters, filter_biases, weights, biases, logits, probabilities):
         """images (N, 196) uint32 -> logits (N, 10) and probabilities (N, 10); any number of blocks.
 
-        A grid-stride loop. A block reads two images at a time, so that each weight that it loads serves both.
+        A grid-stride loop over pairs of images, by block: each weight that a thread loads serves both of them.
         """
         pixels = cuda.shared.array(TWO_IMAGES, float32)
         scratch = cuda.shared.array(scratch_size, float32)
@@ -836,7 +850,7 @@ def kernels(plan, shape):
         two_logits = cuda.shared.array(TWO_LOGITS, float32)
         exponentials = cuda.shared.array(TWO_LOGITS, float32)
         other_words = cuda.local.array(words_size, uint32)
-        own = Own(
+        registers = Registers(
             words=cuda.local.array(words_size, uint32),
             taps=cuda.local.array(TWO_FILTERS, float32),
             biases=cuda.local.array(2, float32),
@@ -850,18 +864,18 @@ def kernels(plan, shape):
         c = own_logit % NUM_CLASSES
         bias = biases[c]
 
-        fetch_parameters(plan, filters, filter_biases, weights, own)
-        fetch_image(plan, images, min(2 * block, last), own.words)
+        fetch_parameters(plan, filters, filter_biases, weights, registers)
+        fetch_image(plan, images, min(2 * block, last), registers.words)
         fetch_image(plan, images, min(2 * block + 1, last), other_words)
         for first in range(2 * block, images.shape[0], 2 * cuda.gridDim.x):
-            store_as_it_is(plan, own.words, pixels, 0)
+            store_as_it_is(plan, registers.words, pixels, 0)
             store_as_it_is(plan, other_words, pixels, PIXELS)
             cuda.syncthreads()
-            fetch_image(plan, images, min(first + 2 * cuda.gridDim.x, last), own.words)
+            fetch_image(plan, images, min(first + 2 * cuda.gridDim.x, last), registers.words)
             fetch_image(plan, images, min(first + 2 * cuda.gridDim.x + 1, last), other_words)
-            forward_two(plan, pixels, weights, own)
+            forward_two(plan, pixels, weights, registers)
             sum_over_threads(
-                plan, own.sums, TWO_LOGITS, WARP_SIZE, plan.threads // WARP_SIZE, scratch, partial_sums
+                plan, registers.sums, TWO_LOGITS, WARP_SIZE, plan.threads // WARP_SIZE, scratch, partial_sums
             )  # fmt: skip
             if has_logit:
                 two_logits[own_logit] = bias + sum_row(partial_sums, own_logit * (WARP_SIZE + 1), 1, WARP_SIZE)
@@ -886,7 +900,7 @@ def as_words(images):
 
 
 def multiprocessors():
-    """How many multiprocessors the GPU has; in the simulator one, because its barrier holds only one block."""
+    """How many multiprocessors the GPU has; in the simulator one, because its barrier works for one block only."""
     return 1 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
 
 
@@ -896,7 +910,7 @@ def shapes_to_learn():
 
 
 def learning_plan(num_filters, relu, batch_size, distort):
-    """(plan, shape) of the kernel that learns here: as many blocks as fit on the GPU at once."""
+    """(plan, shape) of the kernel that learns here, with shape.blocks_per_sm blocks for every multiprocessor."""
     shape = shapes_to_learn()[0 if batch_size <= multiprocessors() else -1]
     return make_plan(num_filters, relu, shape, shape.blocks_per_sm * multiprocessors(), batch_size, distort), shape
 

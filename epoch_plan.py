@@ -3,7 +3,7 @@
     plan = make_plan(num_filters=8, relu=False, shape=ONE_IMAGE_A_BLOCK, blocks=132, batch_size=64, distort=False)
 
 epoch_gpu.py computes, and this file decides who computes what. All values of a `Plan` are known before the kernel is
-compiled, so the compiler sees them as constants: it unrolls the loops and keeps small arrays in registers.
+compiled, so the compiler sees them as constants: it unrolls loops, and can then keep small arrays in registers.
 
     forward, backward   a thread has one pair of filters (2p and 2p + 1) and some of the 169 windows of the pooling
     dense layer         a block owns the weights of some inputs; it alone keeps and changes them (`owned_weight`)
@@ -25,7 +25,7 @@ FILTER_VALUES = 9 + 1  # what a filter learns: nine weights and a bias
 WARP_SIZE = 32  # threads that run together
 MAX_SHARED = 48 * 1024  # bytes of shared memory that a block can have without asking the driver for more
 REGISTERS = 65536  # of a multiprocessor, from compute capability 5.0 on
-SCHEDULERS = 4  # of a multiprocessor; each has a quarter of its registers and of its warps
+SCHEDULERS = 4  # of a multiprocessor; each has a quarter of its registers and of its warps (from 7.0 on)
 
 
 class Shape(NamedTuple):
@@ -35,14 +35,14 @@ class Shape(NamedTuple):
     blocks_per_sm: int
 
 
-# With a block for every image of a batch, one large block learns its image the soonest. With more images than that,
-# smaller blocks side by side fill each other's pauses. A block that only reads never waits for another one.
+# With at most one image for each block, one large block on each multiprocessor is the fastest. With more images, of two
+# smaller blocks one computes while the other waits. A block that only reads never waits for another block.
 ONE_IMAGE_A_BLOCK = Shape(384, 1)
 MANY_IMAGES_A_BLOCK = Shape(192, 2)
 READING = Shape(128, 4)
-SIMULATOR = Shape(WARP_SIZE, 1)  # the CUDA simulator takes a millisecond for a thread
+SIMULATOR = Shape(WARP_SIZE, 1)  # the CUDA simulator needs about a millisecond for a thread
 
-# A thread has two filters. 192 filters are also the most for which all indices stay below 2**31 at every batch size.
+# The largest even number of filters for which every index stays below 2**31 up to network.MAX_BATCH images.
 MAX_FILTERS = 192
 MAX_FILTERS_READ = 2 * READING.threads
 
@@ -83,16 +83,18 @@ class Plan(NamedTuple):
     threads_per_partial: int
 
     # The dense update. The block takes its inputs in tiles, and the batch in chunks that fit into shared memory.
-    owned_inputs: int  # inputs whose ten weights each the block owns; input number K, always 1, has the biases
+    owned_inputs: (
+        int  # at most, of a block, which owns the ten weights of each; input number K is 1: its are the biases
+    )
     tile_inputs: int
     num_tiles: int
-    weights_per_thread: int  # of a tile that a thread keeps
-    threads_per_input: int  # side by side; they share out the images of a chunk
+    weights_per_thread: int  # weights of one tile that one thread owns
+    threads_per_input: int  # neighbouring threads with the same input; each takes a part of the images of a chunk
     chunk_images: int
     num_chunks: int
     chunk_stride: int  # from one row of images in shared memory to the next
     sums_stride: int  # from the sums of one class in shared memory to those of the next
-    images_per_activation_load: int  # images whose activations arrive when each thread loads one
+    images_per_activation_load: int  # images whose activations are loaded when every thread loads one
     activation_loads: int  # of a thread for a chunk
     images_per_gradient_load: int  # the same for the gradients at the logits
     gradient_loads: int
@@ -101,7 +103,7 @@ class Plan(NamedTuple):
     filter_values: int  # of all filters: tap by tap, each for all filters, and last the biases
     owned_filter_values: int  # at most, of a block
     filter_values_per_thread: int
-    gather_rounds: int  # values, at most, for which a thread loads
+    gather_rounds: int  # values for which one thread loads, at most
     gather_loads: int  # loads of a thread for one value
 
     # Shared memory.
@@ -148,7 +150,7 @@ def share_forward(num_filters, shape):
     windows_per_thread = ceil_div(WINDOWS, groups)
     # With few filters a thread has enough registers for all of its weights: it loads them once and uses them twice.
     keep_weights = windows_per_thread <= 3 and shape.blocks_per_sm == 1
-    # As many partial sums as divide the threads of a pair evenly and fill a warp.
+    # The largest number of partial sums that divides the groups evenly and gives at most a warp of columns.
     fill_a_warp = range(1, max(1, WARP_SIZE // filter_pairs) + 1)
     partials_per_pair = max(n for n in fill_a_warp if groups % n == 0)
     return {
@@ -166,10 +168,10 @@ def share_forward(num_filters, shape):
 def share_dense(num_inputs, threads, blocks, batch_size, scratch_size):
     """The part of the Plan for the dense update."""
     owned_inputs = ceil_div(num_inputs + 1, blocks)
-    # So many inputs at a time that the scratch memory has room for an image of each thread's gradient load.
+    # At most so many inputs at a time that a chunk of threads // 10 images fits into the scratch memory.
     fitting = scratch_size // (threads // NUM_CLASSES | 1) - NUM_CLASSES
     tile_inputs = min(owned_inputs, threads, fitting)
-    threads_per_input = 1  # a power of two: as many as there are threads, and a warp at most
+    threads_per_input = 1  # the largest power of two for which the block has enough threads, and a warp at most
     while 2 * threads_per_input * tile_inputs <= threads and threads_per_input < WARP_SIZE:
         threads_per_input *= 2
     chunk_images = chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size)
@@ -210,7 +212,7 @@ def scratch_numbers(threads):
 
 
 def chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size):
-    """Images of the batch at a time: all of them, halved until they fit; the threads of an input share them evenly."""
+    """Images of the batch at a time: all, halved until they fit; a multiple of threads_per_input."""
     images = ceil_div(batch_size, threads_per_input) * threads_per_input
     while (tile_inputs + NUM_CLASSES) * chunk_row(images, tile_inputs, threads) > scratch_size:
         images = ceil_div(ceil_div(images, 2), threads_per_input) * threads_per_input
@@ -232,19 +234,19 @@ def chunk_row(images, tile_inputs, threads):
 
 
 def owned_weight(plan, block, thread, tile, i):
-    """Dense weight number i that a thread keeps of one of its block's tiles: (input, class, whether there is one).
+    """The i-th dense weight that a thread owns in a tile of its block: (input, class, whether it exists).
 
     Input number K stands for the biases.
     """
     slot = thread + i * plan.threads
     in_block, c = tile * plan.tile_inputs + slot // NUM_CLASSES, slot % NUM_CLASSES
     k = block * plan.owned_inputs + in_block
-    there = (slot < plan.tile_inputs * NUM_CLASSES) & (in_block < plan.owned_inputs) & (k <= plan.num_inputs)
-    return k, c, there
+    exists = (slot < plan.tile_inputs * NUM_CLASSES) & (in_block < plan.owned_inputs) & (k <= plan.num_inputs)
+    return k, c, exists
 
 
 def owned_filter_value(plan, block, thread, i):
-    """Value number i of the filters that a thread keeps: (tap, filter, whether there is one). Tap 9 is the bias."""
+    """The i-th value of the filters that a thread owns: (tap, filter, whether it exists). Tap 9 is the bias."""
     value = block + (thread + i * plan.threads) * plan.blocks
     return value // plan.num_filters, value % plan.num_filters, value < plan.filter_values
 

@@ -1,7 +1,8 @@
 """A person's mistake gives one clear line on stderr and exit status 2, never a traceback.
 
-`UserError` is raised wherever a person can mend what is wrong. `Parser` makes one line of a mistake on the command
-line, and `run` of every other one.
+`UserError` is raised wherever a person can mend what is wrong. `Parser` prints the line for a mistake on the command
+line, and `run` the one for every other mistake. `run` also ends the program after Ctrl-C, and when nobody reads its
+output any more.
 """
 
 import argparse
@@ -41,7 +42,8 @@ def run(main, when_interrupted="interrupted"):
     """Call main() and leave the program with the exit status that it returns.
 
     A UserError or an OSError gives one line on stderr and status 2. Ctrl-C gives the line `when_interrupted` on stderr
-    and status 130. A reader of stdout that has closed the pipe gives status 0 and no line.
+    and status 130. If the program that reads stdout has closed the pipe, as `head` does, there is no line, and the
+    status is 0.
     """
     try:
         status = _status(main, when_interrupted)

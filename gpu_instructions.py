@@ -1,8 +1,8 @@
-"""Instructions of the GPU that Numba has no name for, and one thing to tell its compiler.
+"""Instructions of the GPU that Numba has no name for, and `index`, a hint to the compiler.
 
-`@intrinsic` lets a function of ours write the compiler's own language: it returns the types of its arguments and its
-result, and a function that generates LLVM code. With `InlineAsm` that code holds a PTX instruction as it is. PTX is the
-assembly language of NVIDIA's GPUs (NVIDIA, "PTX ISA": `red`, `ld`, and the chapter on memory consistency).
+An `@intrinsic` function generates LLVM code, the compiler's own language: it returns the types of its result and its
+arguments, and a function that generates the code. With `InlineAsm` the code holds a PTX instruction as it is. PTX is
+the assembly language of NVIDIA's GPUs (NVIDIA, "PTX ISA": `red`, `ld`, and the chapter on memory consistency).
 
 The simulator runs Python and not PTX: there these are plain functions, or are not called.
 """
@@ -36,7 +36,7 @@ def add_release(typing_context, array):
 
 @intrinsic
 def load_acquire(typing_context, array):
-    """array[0] from memory, from no cache and no register, before anything that is read after it ("acquire")."""
+    """array[0] as all blocks see it, not from a register or the L1 cache, before anything read after it ("acquire")."""
 
     def generate(context, builder, signature, arguments):
         address = address_of(context, builder, signature.args[0], arguments[0])
@@ -61,7 +61,7 @@ else:
 
     @cuda.jit(device=True)
     def index(i):
-        """i, which is not negative, in a form that tells the compiler so.
+        """i, at least 0 and below 2**31, masked so that the compiler knows it is not negative.
 
         In Numba, as in NumPy, an index below zero counts from the end, and the check for it costs more than the access
         itself: in the kernels of epoch_gpu.py it was four instructions in five. After this mask the compiler sees that

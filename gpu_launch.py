@@ -1,8 +1,8 @@
-"""How work is brought to the GPU: is there one, which blocks and grid, recording and replaying, the sum of a block.
+"""What all kernels need on the host: is there a GPU, the shapes of block and grid, launches that are recorded.
 
-A kernel of the layers is written for ONE element of the result. A thread computes it or, if it is a long sum, a block
-does. The launch says how many threads a block has and how many blocks the grid has, so that together they cover all
-elements. What is launched again and again can be recorded (`record`).
+A kernel of the layers is written for ONE small part of the result, often one element. A thread computes it or, if it is
+a long sum, a block does, with `block_sum`. The launch says how many threads a block has and how many blocks the grid
+has, so that together they cover the whole result. What is launched again and again can be recorded (`record`).
 
 `from numba import cuda` is numba-cuda, NVIDIA's package, which requirements.txt installs. It brings the CUDA simulator,
 in which the tests run these same kernels without a GPU.
@@ -72,18 +72,19 @@ def parse_block(text):
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def grid(columns, rows, layers, block):
-    """The grid (x, y, z) whose blocks give each of columns x rows x layers elements a thread, with one layer per z.
+def grid(columns, rows, images, block):
+    """The grid (x, y, z) whose blocks give each of columns x rows x images elements a thread, with one image per z.
 
     A division that rounds up: 26 columns need two blocks of 16, and the last 6 threads of a row have nothing to do.
     """
-    return -(-columns // block[0]), -(-rows // block[1]), layers
+    return -(-columns // block[0]), -(-rows // block[1]), images
 
 
 def reusable_arrays(dtype=np.float32):
-    """A function (*shape) -> device array of this dtype, the same array for the same shape.
+    """Returns a function that takes the sides of a shape and gives a device array of this dtype.
 
-    A layer asks it for its output. So a training allocates only twice: for the full batches, and for the last one.
+    For the same shape it gives the same array again. A layer asks it for the array of its output. So a training
+    allocates only twice: for the full batches, and for the last one if that is smaller.
     """
     return cache(lambda *shape: cuda.device_array(shape, dtype))
 
@@ -104,7 +105,7 @@ def record(launch):
     """Record the kernels and copies that launch(stream) asks for as a CUDA graph; returns a function that replays them.
 
     A replay costs the host far less than the launches do. Their arguments stay what they were: the caller must keep the
-    arrays, on the device and on the host, for as long as the function. Needs `graph_problem` to be None.
+    arrays, on the device and on the host, as long as the returned function is used. Needs `graph_problem` to be None.
     """
     from cuda.core import Device
 
@@ -121,7 +122,9 @@ def record(launch):
 
 
 class Repeated:
-    """Calls launch(stream), always the same one. The second call records it, and later calls replay the recording.
+    """Calls launch(stream), always the same one.
+
+    The first call launches. The second call records the launch and replays the recording, and all later ones replay it.
 
     Where nothing can be recorded, every call launches.
     """

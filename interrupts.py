@@ -1,4 +1,4 @@
-"""Ctrl-C, handled in one place: it never cuts a step of training in two, and leaves no process behind.
+"""Ctrl-C, handled in one place: one Ctrl-C never cuts a step of training in two, and leaves no process behind.
 
 Ctrl-C sends the signal SIGINT, and Python raises KeyboardInterrupt in the main thread. So what is here must be called
 in the main thread. The KeyboardInterrupt ends in `errors.run`, which prints one line and sets the exit status 130.
@@ -12,8 +12,12 @@ import signal
 def held_until_progress(progress):
     """Hold Ctrl-C back until training reports progress. A second Ctrl-C acts at once.
 
-    progress: a function that is called between two steps. The value of the `with` is the function to train with instead
-    of it. This one raises KeyboardInterrupt if Ctrl-C was pressed.
+        with held_until_progress(progress) as checked:
+            network.fit(images, labels, progress=checked)
+
+    progress: the function to which training reports between two steps. Training gets `checked` instead: it calls
+    progress and then, if Ctrl-C was pressed, raises KeyboardInterrupt. If training ends without another report, this
+    Ctrl-C has no effect.
     """
     pressed = []
 
@@ -35,9 +39,10 @@ def held_until_progress(progress):
 
 @contextlib.contextmanager
 def held_while_processes_start():
-    """Hold Ctrl-C back in this process until the end of the block, and in the processes started there for ever.
+    """Hold Ctrl-C back in this process until the end of the block.
 
-    A terminal sends Ctrl-C to all processes. One that is still importing modules would answer with a traceback.
+    In the processes started there it is held back for ever (not on Windows). A terminal sends Ctrl-C to all processes,
+    and one that is still importing modules would answer with a traceback.
     """
     from multiprocessing import resource_tracker  # it takes time to import, and only few callers start processes
 

@@ -1,16 +1,20 @@
-"""Where Numba keeps compiled functions: in a folder of the present source, so that every edit takes effect.
+"""Where Numba keeps compiled functions: a folder named after a hash of the present source. So every edit takes effect.
 
 Numba's cache on the disk notes when the file of a compiled function has changed, but not when its helpers and constants
 in other files have. After an edit there, the old machine code would stay in use: a student's change would do nothing.
 So the name of the folder is a hash of all files that matter (SOURCES). After an edit there is a new folder, and the old
 one is deleted.
 
-Every module with a `cache=True` imports this one, because Numba must know the folder before it meets the first of them.
-A folder that the user has chosen, by the environment variable NUMBA_CACHE_DIR, is left alone.
+Every module with a `cache=True` imports this one, because Numba must know the folder before the first function with
+`cache=True` is declared.
+A folder that the user has chosen, by the environment variable NUMBA_CACHE_DIR, is left alone. Where nothing can be
+written, a temporary folder serves until the program ends.
 """
 
+import atexit
 import hashlib
 import shutil
+import tempfile
 from pathlib import Path
 
 from numba import config
@@ -28,13 +32,21 @@ def folder():
     """The folder for the source as it is now."""
     source = hashlib.sha256()
     for name in SOURCES:
-        source.update((ROOT / name).read_bytes())
+        content = (ROOT / name).read_bytes()
+        source.update(f"{name} {len(content)} ".encode() + content)
     return PARENT / f"{PREFIX}{source.hexdigest()[:16]}"
 
 
 def use_folder():
     """Tell Numba about the folder, and delete those of earlier source."""
     current = folder()
+    try:
+        current.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=current).close()
+    except OSError:
+        # Numba would look for another place by itself, and might find machine code of earlier source there.
+        current = Path(tempfile.mkdtemp(prefix=PREFIX))
+        atexit.register(shutil.rmtree, current, ignore_errors=True)
     config.CACHE_DIR = str(current)
     for old in PARENT.glob(f"{PREFIX}*"):
         if old != current:

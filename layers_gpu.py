@@ -1,15 +1,16 @@
 """The rungs `layers` and `graph`: a step of training is ten launches, each for the whole batch.
 
-`layers` asks for the kernels of conv_gpu.py, pool_gpu.py and softmax_gpu.py one after the other. Images, labels and
-weights live on the GPU; loss and hits are summed there and read back once an epoch. What is left is the price of a
-launch: on an H100's host 17 to 50 microseconds of Python each, which is more than most of these kernels take.
+`layers` launches the kernels of conv_gpu.py, pool_gpu.py and softmax_gpu.py one after the other. Images, labels and
+weights live on the GPU. Loss and hits are summed there for each place in the batch and read back once an epoch. What
+is left is the price of a launch: on an H100's host 17 to 50 microseconds of Python, more than most of these kernels
+take.
 
-`graph` records the ten launches of a step once, as a CUDA graph, and replays them with one call.
+`graph` records the ten launches of a step, and `advance`, once as a CUDA graph, and replays them with one call.
 
 | kernel       | one thread is              | what it does                                                            |
 |--------------|----------------------------|-------------------------------------------------------------------------|
 | gather_batch | one pixel of one image     | takes the batch's images out of the set and scales them                 |
-| advance      | all there is               | moves on to the next batch, since the arguments of a graph never change |
+| advance      | the only one               | moves on to the next batch, since the arguments of a graph never change |
 | distort_set  | a share of one image       | distorts every image of the set for an epoch (distortion.py)            |
 """
 
@@ -29,7 +30,8 @@ DISTORT_THREADS = 16 if SIMULATED else 128
 def gather_batch(images, labels, order, first, position, batch_images, batch_labels):
     """Take the batch's images, from order[first + position[0]] on, out of the set, and scale them to x/255 - 0.5.
 
-    images (all, H, W) uint8 -> batch_images (N, H, W) float32. A thread is one pixel of one image.
+    images (all, H, W) uint8 -> batch_images (N, H, W) float32; labels (all,) -> batch_labels (N,) int32. A thread is
+    one pixel of one image.
     """
     column, row, n = cuda.grid(3)
     if row >= images.shape[1] or column >= images.shape[2]:
@@ -42,13 +44,13 @@ def gather_batch(images, labels, order, first, position, batch_images, batch_lab
 
 @cuda.jit(cache=True)
 def advance(position, count):
-    """Move on by a batch. The arguments of a recorded launch never change, so a graph keeps its place on the GPU."""
+    """Move on by a batch. The arguments of a recorded launch never change, so the GPU keeps the place in the epoch."""
     position[0] += count
 
 
 @cuda.jit(cache=True)
 def distort_set(images, key, distorted):
-    """Every image with its own distortion of the epoch that key stands for. A block distorts one image.
+    """Distort every image for an epoch; key stands for (seed, epoch). A block distorts one image.
 
     images, distorted: (N, 28, 28) uint8.
     """
@@ -136,13 +138,14 @@ class LayersRung:
 
 
 class GraphRung(LayersRung):
-    """The same launches, recorded once as a CUDA graph and replayed for every whole batch of an epoch but the first.
+    """The same launches and `advance`, recorded once as a CUDA graph, replayed for every whole batch but the first.
 
-    The first batch is launched one by one, because that also compiles and allocates; so is a smaller last one.
+    The first batch of an epoch is launched without the graph, because that also compiles and allocates, and so is a
+    smaller last one.
     """
 
-    def __init__(self, *set_and_network):
-        super().__init__(*set_and_network)
+    def __init__(self, network, images, labels):
+        super().__init__(network, images, labels)
         self.graph = self.recorded_rate = self.sums = None
 
     @staticmethod
@@ -187,7 +190,7 @@ class GraphRung(LayersRung):
 
 
 def new_sums(batch_size):
-    """Losses and hits by place in the batch, over all batches: two device arrays of zeros."""
+    """Device arrays of zeros for losses and hits: one number for each place in the batch, summed over the batches."""
     return cuda.to_device(np.zeros(batch_size)), cuda.to_device(np.zeros(batch_size, np.int32))
 
 

@@ -3,8 +3,8 @@
     data = mnist_data.load()
     data.train_images, data.train_labels, data.test_images, data.test_labels
 
-Every file is checked against the SHA-256 of its decompressed content. A missing or damaged file is fetched again from a
-mirror. It has a temporary name until it is whole.
+Every file is checked against the SHA-256 of its decompressed content. A missing or damaged file is fetched from a
+mirror, into a temporary folder. It is moved to data/ once it is whole.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ class MNIST(NamedTuple):
 def load(folder=DATA_DIR):
     """Read the four files from a folder and return them as MNIST; fetch those that are missing or damaged.
 
-    Raises UserError when a file cannot be fetched either.
+    Raises UserError when a missing or damaged file cannot be fetched.
     """
     mnist.temporary_dir = lambda: str(folder)  # for other calls of the package in this process too
     return MNIST(*(_load_file(Path(folder), name) for name in SHA256))

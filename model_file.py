@@ -33,7 +33,7 @@ class Parameters(NamedTuple):
 def write_model(path, parameters, meta):
     """Write a model file, whole or not at all; meta is completed with the format and the versions.
 
-    Raises UserError when it is no model of this network, or cannot be written there.
+    Raises UserError when parameters or meta do not fit this network, or when the file cannot be written.
     """
     versions = {name: importlib.metadata.version(name) for name in ("numpy", "numba", "numba-cuda")}
     meta = {**meta, "format": FORMAT, "versions": {"python": platform.python_version(), **versions}}
@@ -57,7 +57,8 @@ def read_model(path):
         raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
     except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error, MemoryError):
         # What np.load and json.loads raise on a text, a picture, a lone array, a cut or altered archive.
-        raise UserError(f"{path}: not a model file of this project; cnn_gpu.py and cnn_jit.py write one") from None
+        writers = "cnn_gpu.py, cnn_jit.py and cnn_cpu.py write one"
+        raise UserError(f"{path}: not a model file of this project; {writers}") from None
     problem = model_problem(parameters, meta)
     if problem:
         raise UserError(f"{path}: the model does not fit this network: {problem}")

@@ -1,8 +1,9 @@
 """The rung `naive`: the port that everybody writes first. It works, and the CPU's threads are far faster.
 
-The kernels are those of the layers, but every array is a NumPy array and every image comes alone. When a kernel is
-given a NumPy array, Numba copies it to the GPU, runs the kernel, and copies it back, at every call. So filters, weights
-and gradients travel there and back for each image, and meanwhile the GPU waits.
+The kernels are those of the layers, but every array is a NumPy array. Forward and backward are image by image; only the
+update takes the whole batch. When a kernel is given a NumPy array, Numba copies it to the GPU, runs the kernel, and
+copies it back, at every call. So filters, weights and gradients travel there and back for each image, and meanwhile the
+GPU waits.
 """
 
 import numpy as np
@@ -16,11 +17,11 @@ from pool_gpu import maxpool2_backward, maxpool2_forward
 from sizes import CONVOLVED_SIZE, NUM_CLASSES, POOLED_SIZE
 from softmax_gpu import LANES, dense_backward, dense_forward, dense_update, softmax_cross_entropy
 
-config.CUDA_WARN_ON_IMPLICIT_COPY = 0  # Numba warns of exactly what is shown here
+config.CUDA_WARN_ON_IMPLICIT_COPY = 0  # Numba would warn about these copies, which this file is meant to show
 
 
 class NaiveRung:
-    """Trains a CNNGPU on a set, image by image. See cnn_gpu.py for what all rungs have in common."""
+    """Trains a CNNGPU on a set, with copies at every call. See cnn_gpu.py for what all rungs have in common."""
 
     def __init__(self, network, images, labels):
         self.network = network

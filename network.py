@@ -1,10 +1,10 @@
-"""What all engines of the network share: the start, the order of the images, and the training loop.
+"""What all engines of the network share: the initial parameters, the order of the images, and the training loop.
 
     image 28x28 -> Conv3x3 (F filters) -> 26x26xF -> MaxPool2 -> 13x13xF -> Softmax (dense 13*13*F -> 10)
 
 `Network` is the base of `CNN` (plain Python), `CNNJit` (CPU threads) and `CNNGPU` (CUDA). An engine adds only how it
 holds its parameters, how it trains one epoch and how it computes the logits of a batch. So two engines with the same
-seed learn the same from the same images.
+seed learn the same from the same images, up to rounding: every engine adds up in an order of its own.
 """
 
 import time
@@ -22,15 +22,21 @@ LEARNING_RATE = 0.2
 
 
 class Epoch(NamedTuple):
-    """What one epoch of training gave: means over its images, each read just before the weights learned from it."""
+    """What one epoch of training gave.
 
-    loss: float  # mean cross-entropy, in nats
+    Loss and accuracy are means over the epoch's images, each read before the step that learns from it.
+    """
+
+    loss: float  # cross-entropy, in nats
     accuracy: float  # 0..1
-    seconds: float
+    seconds: float  # from its start until its loss is known; meanwhile the next epoch is prepared
 
 
 def initial_parameters(num_filters, seed):
-    """The start of every engine: filters ~ N(0,1)/9, weights ~ N(0,1)/fan_in, biases 0, drawn from the seed."""
+    """The initial parameters, the same for every engine: random numbers that the seed decides, and biases 0.
+
+    filters ~ N(0, 1) / 9 and weights ~ N(0, 1) / fan_in, where fan_in = 13*13*F is the number of inputs of a logit.
+    """
     random = np.random.default_rng(seed)
     fan_in = POOLED_SIZE * POOLED_SIZE * num_filters
     filters = random.standard_normal((num_filters, 3, 3)) / 9
@@ -44,7 +50,7 @@ def initial_parameters(num_filters, seed):
 
 
 def epoch_order(seed, epoch, count):
-    """The order in which epoch number `epoch` (from 0) takes its `count` images: an int32 permutation, any engine."""
+    """The order in which epoch number `epoch` (from 0) takes its images: (count,) int32, the same for every engine."""
     return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
 
 
@@ -58,7 +64,8 @@ class Network:
 
     num_filters: how many 3x3 filters, F.
     activation: "none", the network of the articles, or "relu": a bias for each filter, and a ReLU.
-    seed: of the start and of every epoch's order.
+    seed: decides the initial parameters, and the order and the distortions of every epoch.
+    parameters: the Parameters to begin with, of num_filters filters, instead of the initial ones.
     """
 
     predict_batch = 1024  # images at a time through predict and evaluate
@@ -78,16 +85,19 @@ class Network:
     # What an engine must add.
 
     def _set_parameters(self, parameters):
-        """Take these Parameters as the state to go on from."""
+        """Replace the engine's parameters with copies of these."""
         raise NotImplementedError
 
     @property
     def parameters(self):
-        """The Parameters as they are now, as NumPy arrays of their own."""
+        """The present Parameters, as NumPy arrays; changing these does not change the network."""
         raise NotImplementedError
 
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
         """Learn every image once, in this order.
+
+        data: what `_place` or `_distort` returned; order: (N,) int32, from `epoch_order`; progress: see `fit`. Of an
+        epoch's batches only the last one may be smaller than batch_size.
 
         Returns a function that waits until that is done and gives (sum of the losses, number read right): an engine
         that only starts the work leaves time to prepare the next epoch meanwhile.
@@ -99,11 +109,11 @@ class Network:
         raise NotImplementedError
 
     def _place(self, images, labels):
-        """Put the training set where the engine wants it, once for all epochs."""
+        """Move the training set to where the engine needs it, once; returns the data of `_train_epoch`."""
         return images, labels
 
     def _distort(self, data, epoch):
-        """What `_train_epoch` takes instead of `_place`'s data in an epoch in which every image is distorted."""
+        """The data of `_train_epoch` for an epoch that distorts every image. data: what `_place` returned."""
         images, labels = data
         return distort_images(images, draw_distortions(len(images), self.seed, epoch)), labels
 
@@ -129,7 +139,7 @@ class Network:
         progress(count, loss, correct) is called during training: `count` more images are learned; their summed loss and
         how many were read right are None if the engine does not know yet. after_epoch(epoch) is called with each
         Epoch. augment: whether every epoch distorts each image anew, as the seed decides (distortion.py).
-        schedule(done): the factor of the learning rate when `done` epochs are done.
+        schedule(done): the factor of the learning rate after `done` epochs of this call.
 
         Returns the list of Epochs. Raises UserError when the loss is no longer finite.
         """
@@ -138,7 +148,7 @@ class Network:
         placed = self._place(images, labels)
 
         def prepare():
-            """The coming epoch's data, where the engine wants it, and its order."""
+            """(data, order) of the coming epoch, as `_train_epoch` takes them."""
             data = self._distort(placed, self.epochs_trained) if augment else placed
             return data, epoch_order(self.seed, self.epochs_trained, len(images))
 
@@ -220,7 +230,10 @@ def check_labels(labels, count):
 
 
 def check_training(count, epochs, batch_size, learning_rate):
-    """The size of the batches of `count` images; ValueError unless they can be trained on like this."""
+    """The size of a batch: batch_size, or `count` if that is smaller.
+
+    Raises ValueError when no training on `count` images is possible with these numbers.
+    """
     if epochs < 0 or batch_size < 1 or not 0 <= learning_rate < float("inf"):
         raise ValueError(f"cannot train {epochs} epochs at batch size {batch_size}, learning rate {learning_rate}")
     if count == 0:

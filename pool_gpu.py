@@ -6,10 +6,10 @@ input (H, W, F) -> output (H // 2, W // 2, F): an odd last row or column belongs
 Python: one image at a time, in the dtype of its input. `MaxPool2GPU` is its twin in CUDA: N images at a time, in
 float32. The loop over the windows became the grid, and the body of the loop became the kernel.
 
-| kernel            | one thread is                                                                         |
-|-------------------|---------------------------------------------------------------------------------------|
-| maxpool2_forward  | one window in one image, all filters                                                  |
-| maxpool2_backward | the same; it finds the maximum again. At an odd edge: half a window, which gets zeros |
+| kernel            | one thread is                                                                                |
+|-------------------|----------------------------------------------------------------------------------------------|
+| maxpool2_forward  | one window in one image, all filters                                                         |
+| maxpool2_backward | the same; it finds the maximum again. At an odd edge a part of a window, which gets zeros    |
 
 By hand, with one filter. Backward, the gradient at the output comes from the layer above:
 

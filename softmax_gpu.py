@@ -10,9 +10,10 @@ CUDA: N images at a time, in float32.
 | kernel                | one thread is             | one block is                                                     |
 |-----------------------|---------------------------|------------------------------------------------------------------|
 | dense_forward         | some of an image's inputs | one image: it sums over the inputs, for each of the ten logits   |
-| softmax_cross_entropy | one class of one image    | up to 16 images: 16 threads find an image's maximum, sum, loss   |
+| softmax_cross_entropy | one class, or one of six  | up to 16 images: the 16 threads of an image find its maximum and |
+|                       | zeros, of one image       | sum; the thread of the label adds its loss                       |
 | dense_backward        | one input of one image    | neighbouring inputs; weights are those before the update         |
-| dense_update          | one weight                | neighbouring weights; each thread sums over the images           |
+| dense_update          | one weight or one bias    | neighbouring weights; each thread sums over the images           |
 
 By hand, with four inputs and the label 1. All biases are 0, and so are the weights to the classes 2 to 9:
 
@@ -21,12 +22,13 @@ By hand, with four inputs and the label 1. All biases are 0, and so are the weig
     exp(logit - 2)    1.000  0.368  0.135  0.135 ...     their sum is 2.451
     probabilities     0.408  0.150  0.055  0.055 ...     loss = -log(0.150) = 1.896
     gradient at the
-      logits          0.408 -0.850  0.055  0.055 ...     the label's probability minus 1
+      logits          0.408 -0.850  0.055  0.055 ...     the probabilities, and 1 subtracted at the label
       weights         to class 0: 0.408 0.816 0 0.408    to class 1: -0.850 -1.700 0 -0.850    (inputs x gradient)
       inputs          -0.850  0.408  0  0                each input's weights x gradient, summed over the classes
 
-For this sum one thread alone would need nine additions, one after the other. On the GPU 16 threads need four rounds, by
-halving (a tree reduction): each round adds the upper half to the lower half. Six zeros fill the ten classes up to 16.
+For the sum of the exponentials one thread alone would need nine additions, one after the other. On the GPU 16 threads
+need four rounds, by halving (a tree reduction): each round adds the upper half to the lower half. Six zeros fill the
+ten classes up to 16.
 
     16 values     1.000 0.368 0.135 0.135 0.135 0.135 0.135 0.135 | 0.135 0.135 0 0 0 0 0 0
      8 values     1.135 0.503 0.135 0.135 | 0.135 0.135 0.135 0.135
@@ -56,7 +58,7 @@ from gpu_launch import BLOCK, block_sum, check_block, grid, reusable_arrays
 from layer_check import Step, check_and_time, in_float64
 from sizes import NUM_CLASSES
 
-LANES = 16  # threads for one image's softmax: one for each class, and six more because the halving needs a power of two
+LANES = 16  # threads for one image's softmax: one for each class, and six more because halving needs a power of two
 IMAGES_PER_BLOCK = 16
 
 
@@ -97,7 +99,7 @@ class Softmax:
         return (self.weights @ grad_logits).reshape(self.input_shape)
 
     def update(self, step):
-        """Step down the batch's gradient and start a new one. step: learning rate / number of images."""
+        """Take a step against the batch's gradient and start a new one. step: learning rate / number of images."""
         self.weights -= step * self.grad_weights
         self.biases -= step * self.grad_biases
         self.grad_weights[:] = 0
@@ -201,7 +203,7 @@ def dense_backward(grad_logits, weights, grad_inputs):
 
 @cuda.jit(cache=True)
 def dense_update(inputs, grad_logits, step, weights, biases):
-    """Sum the gradient over the images and step down. A thread is one weight, or for k = K one bias.
+    """Sum the gradient over the images and take a step against it. A thread is one weight, or for k = K one bias.
 
     A bias is the weight of an input that is always 1. Neighbouring threads read neighbouring inputs, and their weights
     are neighbours too: coalesced access.
@@ -269,7 +271,7 @@ class SoftmaxGPU:
         return grad_inputs
 
     def update(self, step):
-        """Step down the batch's gradient. step: learning rate / number of images."""
+        """Take a step against the batch's gradient. step: learning rate / number of images."""
         blocks = grid(self.weights.shape[1] + 1, NUM_CLASSES, 1, self.block)[:2]
         dense_update[blocks, self.block, self.stream](
             self.inputs, self.grad_logits, np.float32(step), self.weights, self.biases

@@ -37,8 +37,10 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {  # by activation
-    "relu": Recipe(filters=32, epochs=20, learning_rate=0.4, augment=True),  # for photos: of weights/digits.npz
-    "none": Recipe(filters=8, epochs=3, learning_rate=LEARNING_RATE, augment=False),  # the network of the articles
+    # For photos; weights/digits.npz was trained with it.
+    "relu": Recipe(filters=32, epochs=20, learning_rate=0.4, augment=True),
+    # The network of the articles.
+    "none": Recipe(filters=8, epochs=3, learning_rate=LEARNING_RATE, augment=False),
 }
 
 
@@ -58,6 +60,9 @@ def training_parser(description, images=60_000, activation="relu"):
         "filters": f"default: {own.filters}; {others.filters} with --activation {other}; GPUs take at most 256",
         "activation": f"relu: the recipe for photos; none: the network of the articles (default: {activation})",
         "augment": "train for photos, on normalised, varied and distorted digits; default: with relu only",
+        "save": "where to save the model (default: %(default)s)",
+        "seed": "decides the initial weights, the order and the augmentation (default: 0)",
+        "target": "exit with status 1 when the test accuracy is lower",
     }
     from_zero = number(int, 0, "a whole number from 0")
     in_set = number(int, 1, "a whole number from 1 to 60000", 60_000)
@@ -73,20 +78,20 @@ def training_parser(description, images=60_000, activation="relu"):
     add("--learning-rate", type=rate, metavar="RATE", help=texts["rate"])
     add("--filters", type=filters, metavar="N", help=texts["filters"])
     add("--activation", choices=ACTIVATIONS, help=texts["activation"])
-    add("--seed", type=from_zero, metavar="N", help="of the start, the order and the augmentation (default: 0)")
+    add("--seed", type=from_zero, metavar="N", help=texts["seed"])
     add("--augment", action=argparse.BooleanOptionalAction, help=texts["augment"])
-    add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help="where to (default: %(default)s)")
+    add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help=texts["save"])
     add("--load", type=Path, metavar="PATH", help="go on from this model; the learning rate begins anew")
-    add("--target-accuracy", type=percent, metavar="PERCENT", help="exit with status 1 when the test set misses it")
+    add("--target-accuracy", type=percent, metavar="PERCENT", help=texts["target"])
     return parser
 
 
 def make_network(engine, args, **options):
     """The network that the options ask for: a new one, or the one in --load. Fills in what its recipe decides.
 
-    engine: the class of the network; options: what else it takes. args: of `training_parser`; those options that were
-    not given and that the recipe decides get their values here. Raises UserError when the model in --load cannot be
-    read, or an option contradicts it.
+    engine: the class of the network; options: further arguments of the class. args: of `training_parser`; those options
+    that were not given and that the recipe decides get their values here. Raises UserError when the model in --load
+    cannot be read, or an option contradicts it.
     """
     network = _new_or_loaded(engine, args, **options)
     recipe = RECIPES[network.activation]
@@ -113,16 +118,16 @@ def _new_or_loaded(engine, args, **options):
 # -- the script -------------------------------------------------------------------------------------------------------
 
 
-def train_script(engine, args, test_images=10_000, **options):
+def train_script(engine, args, test_count=10_000, **options):
     """Train, test and save as the options ask. Returns the exit status: 1 if --target-accuracy is missed, otherwise 0.
 
-    engine: the class of the network; options: what else it takes. test_images: how many images of the test set it is
-    tested with. Raises UserError for what a person can mend, and KeyboardInterrupt after Ctrl-C. If Ctrl-C was pressed
-    during training or testing, what was learned is saved first.
+    engine: the class of the network; options: further arguments of the class. test_count: how many images of the test
+    set it is tested with. Raises UserError for what a person can mend, and KeyboardInterrupt after Ctrl-C. If Ctrl-C
+    was pressed during training or testing, what was learned is saved first.
     """
     network = make_network(engine, args, **options)
     check_save(args.save)
-    train_set, test_set = load_sets(network, args, test_images)
+    train_set, test_set = load_sets(network, args, test_count)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # when training diverges, a UserError says it in one line
             train(network, *train_set, args)
@@ -150,15 +155,19 @@ def check_save(path):
         raise UserError(f"{path}: the model cannot be saved there: {reason}")
 
 
-def load_sets(network, args, test_images):
-    """((images, labels) to train on, (images, labels) to test with); with --augment as photos/training_set.py says."""
+def load_sets(network, args, test_count):
+    """((images, labels) to train on, (images, labels) to test with); with --augment as photos/training_set.py says.
+
+    test_count: how many images to test with.
+    """
     data = mnist_data.load()
     train_set = data.train_images[: args.images], data.train_labels[: args.images]
-    test_set = data.test_images[:test_images], data.test_labels[:test_images]
+    test_set = data.test_images[:test_count], data.test_labels[:test_count]
     if not args.augment:
         return train_set, test_set
 
     compile_meanwhile = None
+    # With fewer images than a batch has, `fit` takes smaller batches: this would compile for the wrong size.
     if network.compile and args.batch_size <= args.images:
         compile_meanwhile = functools.partial(network.compile, args.batch_size, augment=True)
     if len(train_set[0]) == len(data.train_images) and len(test_set[0]) == len(data.test_images):

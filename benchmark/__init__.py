@@ -1,4 +1,4 @@
-"""What bench.py is made of, a subject a file. bench.py itself says what is measured; nothing here imports it.
+"""Benchmark: what bench.py compares, times and reports with. bench.py itself says what is measured.
 
 rungs       the ways to train, which of them this machine allows, and how one is trained and timed
 agreement   whether all engines learned the same
@@ -10,4 +10,6 @@ text        numbers as text
 tables      what was measured, as Markdown tables
 charts      what was measured, as pictures
 report      all tables together, in the terminal and in README.md
+
+Another way to train, another peer, table or chart belongs here. Nothing here imports bench.py.
 """

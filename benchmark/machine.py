@@ -1,7 +1,8 @@
 """The machine that is measured, and the least time that an epoch can take on its GPU: the floor.
 
-The floor is the arithmetic that training cannot do without at the card's peak, or its reads at the card's memory
-bandwidth if they take longer, and two grid-wide barriers a step. A kernel that does nothing else measures their price.
+Training cannot do without some arithmetic, and without reading the images. The floor is the time of the arithmetic at
+the card's peak speed, or that of the reads at its memory bandwidth if this is longer, plus the time of two grid-wide
+barriers a step. What a barrier costs is measured, by a kernel that does nothing but wait at barriers.
 """
 
 import datetime
@@ -35,10 +36,10 @@ def flops_per_image(filters):
 
 
 def floor(card, images, batch_size, filters):
-    """The least seconds that an epoch takes on this card (see `describe_card`), and what they are made of.
+    """The least time that an epoch can take on this card (see `describe_card`), and its parts, in seconds.
 
-    compute: floating-point operations over the card's peak. memory: bytes over its memory bandwidth; the images, the
-    labels and the order are read once each, and all the rest fits in the caches. barriers: two grid-wide barriers a
+    compute: floating-point operations / the card's peak. memory: bytes / its memory bandwidth; the images, the labels
+    and the order are read once each, and all the rest fits in the caches. barriers: two grid-wide barriers a
     step. The update must wait until all images have left their gradients; the next step must wait for the new weights.
     total: the larger of compute and memory, plus barriers. Returns None where the card does not tell its speed.
     """

@@ -3,7 +3,8 @@
 Same data, start, order, batch size and update rule as the engines of this project: x/255 - 0.5, a 3x3 convolution
 without padding or bias, 2x2 max-pooling, a dense layer with bias, cross-entropy, SGD on the batch's mean gradient.
 Images, labels and weights stay on the device; the order of an epoch is drawn and copied inside the clock, as in
-`Network.fit`. All settings of the libraries have their default values.
+`Network.fit`. All settings of the libraries have their default values, except that JAX must not reserve most of the
+GPU's memory for itself.
 
 | peer          | what it is                                                                                       |
 |---------------|--------------------------------------------------------------------------------------------------|
@@ -12,6 +13,7 @@ Images, labels and weights stay on the device; the order of an epoch is drawn an
 | torch-graph   | one step captured in a CUDA graph, replayed for every batch                                      |
 | torch-compile | torch.compile fuses the operations of a step, and one CUDA graph replays the whole epoch of them |
 | jax           | jit of lax.scan: XLA compiles the whole epoch, the loop over the batches included                |
+| jax-cpu       | the same on the CPU, only where there is no GPU                                                  |
 
     python -m benchmark.peers NAME JOB    measures one peer; JOB is a `Job` as a JSON list. bench.py starts this
 
@@ -227,13 +229,13 @@ class Jax:
         """The weights after an epoch, and the summed loss."""
 
         def loss(weights, batch):
-            shares = self.jax.nn.log_softmax(self.logits(weights, images[batch]))
-            return -self.jax.numpy.take_along_axis(shares, labels[batch][:, None], 1).mean()
+            log_probabilities = self.jax.nn.log_softmax(self.logits(weights, images[batch]))
+            return -self.jax.numpy.take_along_axis(log_probabilities, labels[batch][:, None], 1).mean()
 
         def step(weights, batch):
             value, gradients = self.jax.value_and_grad(loss)(weights, batch)
-            down = self.jax.tree.map(lambda one, slope: one - self.job.learning_rate * slope, weights, gradients)
-            return down, value * len(batch)
+            updated = self.jax.tree.map(lambda one, slope: one - self.job.learning_rate * slope, weights, gradients)
+            return updated, value * len(batch)
 
         whole = len(order) // self.job.batch_size * self.job.batch_size
         weights, losses = self.jax.lax.scan(step, weights, order[:whole].reshape(-1, self.job.batch_size))

@@ -18,12 +18,12 @@ from training import Bar
 class Settings(NamedTuple):
     """What is trained, and how long."""
 
-    epochs: int = 5  # that the engines are compared after
-    images: int = 1000  # that the engines are compared on
+    epochs: int = 5  # the engines are compared after so many
+    images: int = 1000  # the engines are compared on so many
     batch_size: int = 64
     filters: int = 8
     seed: int = 0
-    repeats: int = REPEATS  # timed epochs behind a median, after one that warms up
+    repeats: int = REPEATS  # so many epochs at least are timed, after one that warms up
 
 
 class Rung(NamedTuple):
@@ -74,24 +74,28 @@ def on_gpu(rungs):
 
 
 def learning_rate(batch_size):
-    """The default's, and in proportion less for smaller batches (Goyal et al. 2017, "the linear scaling rule")."""
+    """The default learning rate; for fewer than 64 images a batch it is smaller in proportion.
+
+    Goyal et al. 2017 call this "the linear scaling rule".
+    """
     return LEARNING_RATE * min(1, batch_size / 64)
 
 
 class Trained(NamedTuple):
-    """What a training gave: the Epochs and the parameters after `epochs` of them, and the seconds of the timed ones."""
+    """What a training of some epochs gave. For its times it may have gone on after them."""
 
-    history: list
-    parameters: tuple
-    seconds: list
-    images: int
+    history: list  # the `network.Epoch` of each of these epochs
+    parameters: tuple  # the Parameters after them
+    seconds: list  # of each epoch that was timed
+    images: int  # that one epoch learns from
 
 
 def train(rung, data, settings, epochs=None, batch_size=None, progress=None, warm_up=True, **options):
     """Train a new network on data (images, labels).
 
-    epochs, batch_size: the settings' unless given. warm_up: the first epoch is not timed, and after it there are at
-    least `settings.repeats` that are. options go to the engine. Returns Trained.
+    epochs, batch_size: the settings' unless given. warm_up: whether the first epoch only warms up and is not timed;
+    then at least `settings.repeats` timed epochs follow, even if that makes more than `epochs`. options go to the
+    engine. Returns Trained.
     """
     epochs, batch_size = epochs or settings.epochs, batch_size or settings.batch_size
     network = rung.network(settings, **options)

@@ -4,15 +4,15 @@ import time
 
 import numpy as np
 
-REPEATS = 5  # measurements behind a median, after one that warms up
-CALLS = 20  # the same, where a call is short
+REPEATS = 5  # a figure is the median of so many measurements, which follow one that warms up
+CALLS = 20  # of so many, where a call is short
 
 
 def time_calls(call, calls=CALLS, synchronize=lambda: None):
-    """Summary of the seconds of call().
+    """Summary of the seconds of call(), from `calls` timed calls.
 
-    The first call is the warm-up and is not timed. synchronize() waits for the device: a launch returns before its
-    kernel has run, so the clock stops only after it.
+    One more call before them is the warm-up and is not timed. synchronize() waits for the device: a launch returns
+    before its kernel has run, so the clock stops only after this waiting.
     """
     samples = []
     for _ in range(1 + calls):

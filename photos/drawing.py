@@ -1,4 +1,4 @@
-"""Pictures for people: what was read drawn into a photo, the stages of one photo, and the photos that were not read.
+"""Pictures for people: what was read drawn into a photo, the stages of one photo, and those not read exactly.
 
     annotate(picture, reading)         the photo with a box around each digit, and what it was read as
     stage_sheet(picture, reading)      --debug: every stage, and the crops as the network sees them
@@ -107,7 +107,8 @@ class _Marker:
 def stage_sheet(picture, reading):
     """Every stage of one picture on one sheet, and below it the crops as the network sees them.
 
-    picture: (height, width, 3) uint8 RGB, the whole one; it goes through the stages once more.
+    picture: (height, width, 3) uint8 RGB, the whole one; it goes through the stages once more. If the file is a large
+    JPEG, the reading used a smaller copy (`open_to_read`). So the stages shown can differ a little from the reading's.
     """
     stages = {}
     find_digits(picture, stages=stages)

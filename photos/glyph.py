@@ -65,7 +65,8 @@ class Glyph:
 def connected_parts(ink, inside, smallest=8):
     """The connected parts of a mask as glyphs: ([those that lie wholly inside another mask], [the others]).
 
-    ink, inside: (h, w) uint8 0/1. smallest: parts whose box has a shorter longer side, in pixels, are left out.
+    ink, inside: (h, w) uint8 0/1. smallest: in pixels; a part is left out if the longer side of its box is shorter
+    than this.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink)
     outside = np.bincount(labels[inside == 0], minlength=count) > 0
@@ -98,7 +99,7 @@ def weighted_median(values, weights):
 
 
 def is_frame(glyph, glyphs, share=0.15):
-    """Whether a glyph is hollow and has another glyph inside its box, higher than this share of its own height."""
+    """Whether a glyph is hollow, and inside its box is another glyph that is taller than this share of its height."""
     if glyph.area > 0.2 * glyph.width * glyph.height:
         return False
     return any(

@@ -1,7 +1,7 @@
 """Pieces of ink become digits, and digits become lines.
 
 A glyph may be less than a digit (the loose bar of a 5), one digit, more than one (two that touch), or something else.
-`height` is always the typical height of a digit of this picture, in pixels: lengths are compared with it.
+The argument `height` is always the typical height of a digit of this picture, in pixels: lengths are compared with it.
 """
 
 import cv2
@@ -54,9 +54,9 @@ def drop_slabs(glyphs):
 def join_strokes(glyphs, height):
     """Join loose strokes with the digit that they belong to: a list of glyphs, each of them a digit or more.
 
-    A part that is lower than a digit belongs to the glyph that it lies above, below or inside (the bar of a 5), or
-    that it nearly touches (the hook of a 4). Higher parts are joined only if they lie above each other and are
-    together no higher than one digit.
+    A part that is shorter than a digit belongs to the glyph that it lies above, below or inside (the bar of a 5), or
+    that it nearly touches (the hook of a 4). Taller parts are joined only if one lies above the other and the two
+    together are hardly taller than one digit.
     """
     glyphs = sorted(glyphs, key=lambda glyph: glyph.area)
     joined = []
@@ -76,7 +76,7 @@ def _belongs(part, body, height):
     if part.size < 0.15 * height:
         return None
     together = max(part.bottom, body.bottom) - min(part.y, body.y)
-    is_half = part.height > 0.6 * height  # of a broken digit: two whole digits would be higher together
+    is_half = part.height > 0.6 * height  # of a broken digit: two whole digits would be taller together
     if together > (1.25 * height if is_half else 1.5 * max(height, body.height)):
         return None
     overlap = min(part.right, body.right) - max(part.x, body.x)
@@ -109,7 +109,7 @@ def _union(a, b):
 
 
 def drop_stray_marks(glyphs, height):
-    """The glyphs without specks, dashes and underlines: without those far lower than a digit, or wide and flat."""
+    """The glyphs without specks, dashes and underlines: without those far shorter than a digit, or wide and flat."""
     return [glyph for glyph in glyphs if glyph.height > 0.35 * height and glyph.width <= 3 * glyph.height]
 
 
@@ -129,7 +129,7 @@ def _best_cut(glyph):
 
     The line may lean, as digits do. It must not cross ink twice: such a line cuts through a digit, not between two.
     """
-    height, width = glyph.mask.shape
+    height, width = glyph.mask.shape  # of this glyph, which may differ from the typical height
     rows = np.arange(height)[:, None] - height / 2  # (height, 1), from the middle
     columns = np.arange(width)
     margin = int(0.25 * min(width, height))
@@ -174,6 +174,6 @@ def sort_into_lines(glyphs):
 
 
 def _offset(line, glyph):
-    """How far a glyph is above or below the last one of a line, as a share of the height of the higher one."""
+    """How far a glyph is above or below the last one of a line, as a share of the height of the taller one."""
     last = line[-1]
     return abs(last.centre[1] - glyph.centre[1]) / max(last.height, glyph.height)

@@ -1,7 +1,8 @@
 """Which pixels of a picture are ink: the light is divided out, then two thresholds separate ink from paper.
 
-All functions work on grey pictures, (h, w) uint8. The working picture has 1600 pixels on its longer side, so that
-lengths in pixels mean the same in every picture. A mask is (h, w) uint8, 0 or 1.
+Pictures are grey, (h, w) uint8, unless a function says otherwise. The working picture has at most 1600 pixels on its
+longer side, and only one that would be enlarged too much has fewer. So lengths in pixels mean the same in nearly every
+picture. A mask is (h, w) uint8, 0 or 1.
 """
 
 import cv2
@@ -37,7 +38,7 @@ def coarse_picture(grey):
 
 # -- light and darkness -----------------------------------------------------------------------------------------------
 
-BLACK_POINT = 40  # grey levels (of 255): with less light than this, differences are noise and not ink
+BLACK_POINT = 40  # grey levels (of 255), added to the light, so that noise in dark places does not count as ink
 
 
 def paper_level(grey, window):
@@ -46,7 +47,7 @@ def paper_level(grey, window):
     A morphological closing with a square window (its side in pixels) fills every dark place that is narrower than the
     window. It changes nothing else: the edge of a shadow or of the paper stays sharp. A blur would smear it.
     """
-    margin = window // 2  # beyond the border of the picture, the picture is taken to go on as it is there
+    margin = window // 2  # beyond the border of the picture, the pixels of the border are repeated
     padded = cv2.copyMakeBorder(grey, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     paper = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((window, window), np.uint8))
     return paper[margin : margin + grey.shape[0], margin : margin + grey.shape[1]]
@@ -55,8 +56,8 @@ def paper_level(grey, window):
 def darkness(grey, window):
     """(dark, light), both float32 (h, w): how dark each pixel is against the paper around it, and the light there.
 
-    dark goes from 0 (paper) to 1. It is the loss of light divided by the light, so that ink in a shadow is as dark as
-    ink beside it.
+    light is the grey level of the paper + BLACK_POINT. dark is the loss of light / light, from 0 (paper) to below 1.
+    Because of this division, ink in a shadow is nearly as dark as ink beside it.
     """
     paper = paper_level(grey, window)
     light = paper.astype(np.float32) + BLACK_POINT
@@ -80,7 +81,7 @@ def find_ink_scale(grey):
     sides = coarse, 255 - coarse
     amounts = np.array([[float(np.square(_inner_ink(side, window)).sum()) for window in WINDOWS] for side in sides])
     growth = np.abs(np.diff(np.log(amounts + 0.1), axis=1))  # (2 sides, 4 steps)
-    growth[amounts[:, :-1] < 0.1] = np.inf  # no ink at all does not grow, but this says nothing
+    growth[amounts[:, :-1] < 0.1] = np.inf  # amounts near 0 do not grow either, but that does not make them steady
     steady = growth < 0.3
     first = int(np.argmax(steady.any(axis=0))) if steady.any() else int(np.argmin(growth.min(axis=0)))
     side = int(growth[1, first] < growth[0, first])
@@ -117,7 +118,7 @@ EDGE = 5  # coarse pixels: the width of the edge between two surfaces, with its 
 
 
 def find_sheet(grey, window):
-    """Mask (h, w) uint8 0/1 of the surface that is written on: not the far darker desk around it.
+    """Mask (h, w) uint8 0/1 of the surface that is written on, without the much darker desk around it.
 
     A closing fills the strokes and keeps the edges between surfaces sharp. Light fades slowly across a sheet, so that
     its far corner may be as dark as a desk. Another surface begins only where much of the light is lost within a short

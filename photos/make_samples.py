@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from errors import Parser, run
+from errors import Parser, UserError, run
 from mnist_data import load
 from photos.page import BLACK_INK, BLUE_INK, BOARD, CHALK, CREAM, GRAPHITE, GREY, RED_INK, WHITE, YELLOW, Page
 
@@ -185,10 +185,11 @@ SAMPLES = (
 
 
 def write_picture(path, picture):
-    """Write (height, width, 3) uint8 RGB as JPEG or PNG, as the file's name says."""
+    """Write (height, width, 3) uint8 RGB as JPEG or PNG, as the file's name says. Raises UserError when it cannot."""
     jpeg = path.suffix == ".jpg"
     options = [cv2.IMWRITE_JPEG_QUALITY, 82] if jpeg else [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    cv2.imwrite(str(path), picture[:, :, ::-1], options)  # OpenCV takes blue first
+    if not cv2.imwrite(str(path), picture[:, :, ::-1], options):  # OpenCV takes blue first
+        raise UserError(f"{path}: the picture cannot be written there")
 
 
 def main(argv=None):

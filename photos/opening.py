@@ -1,7 +1,7 @@
 """Open picture files of every kind: upright, in RGB, with 8 bits for each colour.
 
 picture = open_picture("digits.jpg")         the whole picture
-picture, size = open_to_read("digits.jpg")   the same, but a large JPEG comes smaller: enough to find the digits
+picture, size = open_to_read("digits.jpg")   the same; a large JPEG at a smaller size, enough to find digits
 """
 
 import warnings
@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from errors import UserError
 
-WORKING_SIDE = 1600  # pixels on the longer side of the working picture, in which the digits are searched
+WORKING_SIDE = 1600  # pixels on the longer side of the working picture, in which the digits are searched for
 MAX_PIXELS = 200_000_000  # a larger picture is refused: it is more likely an attack on the memory than a photo
 
 
@@ -25,11 +25,11 @@ def open_picture(path):
 
 
 def open_to_read(path):
-    """(picture, size) for `find_digits`: as `open_picture`, but a large JPEG is decoded smaller, in half the time.
+    """(picture, size) for `find_digits`: as `open_picture`, but a large JPEG is decoded at a smaller size.
 
-    JPEG stores frequencies. A decoder that leaves out the high ones gets the picture at 1/2, 1/4 or 1/8 of its size.
-    The picture that is returned has at least WORKING_SIDE pixels on its longer side if the file has so many. size:
-    (width, height) of the whole upright picture. Raises UserError as `open_picture` does.
+    This takes half the time. JPEG stores frequencies, and a decoder that leaves out the high ones gets the picture at
+    1/2, 1/4 or 1/8 of its size. The picture that is returned has at least WORKING_SIDE pixels on its longer side if the
+    file has so many. size: (width, height) of the whole upright picture. Raises UserError as `open_picture` does.
     """
     return _decode(path, WORKING_SIDE)
 

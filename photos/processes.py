@@ -21,8 +21,8 @@ def in_processes(jobs, meanwhile=None):
 
     jobs: a list of (function, images, ...), each for the call function(images, ...). Functions, arguments and results
     are pickled. meanwhile(): called in this process once the others are at work; on four cores or more, a quarter of
-    the cores is left free for it. With too few images for two processes all is done here, and meanwhile() is not
-    called.
+    the cores is left free for it. With one core, or too few images for two processes, all is done here, and
+    meanwhile() is not called.
     """
     counts = [len(images) for _, images, *_ in jobs]
     cores = numba.get_num_threads()

@@ -12,7 +12,7 @@ THICKEST_RULE = 16  # working pixels; thicker lines are strokes
 
 
 def remove_frames(ink):
-    """An ink mask without the boxes drawn around digits: hollow glyphs, with ink along their own bounds only."""
+    """An ink mask without the boxes drawn around digits: hollow glyphs whose ink lies along the sides of their box."""
     glyphs, _ = connected_parts(ink, np.ones_like(ink))
     for frame in (glyph for glyph in glyphs if is_frame(glyph, glyphs, 0.0)):
         hollow = frame.mask.copy()

@@ -53,7 +53,7 @@ class Score(NamedTuple):
 
     @property
     def exact(self):
-        """Whether every digit was read, and nothing else."""
+        """Whether every digit was read, in order, and nothing else."""
         return self.wanted == self.read
 
     @property
@@ -103,7 +103,8 @@ BINS = 10  # of confidence: 0..0.1, 0.1..0.2, ...
 def calibration(scores):
     """(bins, error): for each bin of confidence that has digits (count, mean confidence, share right), and the error.
 
-    The expected calibration error is the difference between mean confidence and share right, averaged over all digits.
+    In each bin there is a difference |mean confidence - share right|. The expected calibration error is the mean of
+    these differences, each weighted by the number of digits in its bin.
     """
     right = [wanted == read for score in scores for wanted, read in score.pairs if read is not None]
     confidences = np.concatenate([score.reading.confidences for score in scores])

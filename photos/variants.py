@@ -2,9 +2,9 @@
 
     variants = draw_variants(mnist_image, label, np.random.default_rng(0))
 
-The first kind are drawn onto digits of MNIST: they keep the oddities of real writers, and go to extremes. The second
-kind are written from nothing by handwriting.py: they are neater, but have all forms of all digits. On real photos the
-two together give a better reader than either of them alone.
+There are two kinds. Flags, bars, hooks and long stems are drawn onto digits of MNIST: these variants keep the
+peculiarities of real writers, and go to extremes. Other digits are written from nothing by handwriting.py: they are
+neater, but all forms of all digits occur. On real photos the two kinds together give a better reader than either alone.
 """
 
 import math
@@ -120,5 +120,5 @@ def _cut(image, random):
 
 
 def _stretch(image, factor):
-    """The image made higher by this factor."""
+    """The image made taller by this factor."""
     return cv2.resize(image, (image.shape[1], int(len(image) * factor)))

@@ -66,8 +66,8 @@ def test_every_dense_weight_and_bias_is_owned_exactly_once(made):
     plan, _ = made
     axes = (np.arange(n) for n in (plan.blocks, plan.threads, plan.num_tiles, plan.weights_per_thread))
     block, thread, tile, i = np.meshgrid(*axes, indexing="ij", sparse=True)
-    k, c, there = np.broadcast_arrays(*owned_weight(plan, block, thread, tile, i))
-    times = counted(k[there], c[there], plan.num_inputs + 1, NUM_CLASSES)  # input number K: the biases
+    k, c, exists = np.broadcast_arrays(*owned_weight(plan, block, thread, tile, i))
+    times = counted(k[exists], c[exists], plan.num_inputs + 1, NUM_CLASSES)  # input number K: the biases
     assert (times == 1).all()
 
 
@@ -77,11 +77,11 @@ def test_every_value_of_the_filters_is_owned_exactly_once(made):
     plan, _ = made
     axes = (np.arange(n) for n in (plan.blocks, plan.threads, plan.filter_values_per_thread))
     block, thread, i = np.meshgrid(*axes, indexing="ij", sparse=True)
-    tap, f, there = np.broadcast_arrays(*owned_filter_value(plan, block, thread, i))
-    times = counted(tap[there], f[there], FILTER_VALUES, plan.num_filters)
+    tap, f, exists = np.broadcast_arrays(*owned_filter_value(plan, block, thread, i))
+    times = counted(tap[exists], f[exists], FILTER_VALUES, plan.num_filters)
     assert (times == 1).all()
     # What the block's warps add up lies in a row for each value: see update_filters.
-    rows = (thread + i * plan.threads)[np.broadcast_to(there.any(axis=0), (1, *there.shape[1:]))]
+    rows = (thread + i * plan.threads)[np.broadcast_to(exists.any(axis=0), (1, *exists.shape[1:]))]
     assert rows.max(initial=0) < plan.owned_filter_values
 
 
@@ -92,8 +92,8 @@ def test_every_window_of_every_filter_is_learned_by_exactly_one_thread(made):
     thread = np.arange(plan.threads)[:, None]
     pair, group = thread % plan.filter_pairs, thread // plan.filter_pairs
     window = group + np.arange(plan.windows_per_thread) * plan.groups
-    there = (group < plan.groups) & (window < WINDOWS)
-    times = counted(np.broadcast_to(pair, window.shape)[there], window[there], plan.filter_pairs, WINDOWS)
+    exists = (group < plan.groups) & (window < WINDOWS)
+    times = counted(np.broadcast_to(pair, window.shape)[exists], window[exists], plan.filter_pairs, WINDOWS)
     assert (times == 1).all()
     assert 2 * plan.filter_pairs - plan.num_filters == (0 if plan.even else 1)
 

@@ -321,6 +321,11 @@ def test_jit_learns_to_read(mnist):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_no_images_have_no_probabilities(engine):
+    assert make(engine).predict(np.zeros((0, 28, 28), np.uint8)).shape == (0, 10)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_loss_that_is_not_finite_stops_the_training(engine, mnist):
     network = make(engine)
     count = count_for(engine, 2, 20)

@@ -3,14 +3,16 @@
 import re
 import subprocess
 
-import bench_report
 import pytest
 from conftest import ROOT
+
+from benchmark import report
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAP = README.partition("\n## Files\n")[2].partition("\n## ")[0]
 MAPPED = [name.rstrip("/") for name in re.findall(r"^\| `([^`]+)` \| \S", MAP, re.M)]
-COMMANDS = re.findall(r"\bpython (\w+\.py)\b([^\n`#|]*)", README)
+ROOMS = "photos", "benchmark"
+COMMANDS = re.findall(r"\bpython (\w+\.py|-m (?:photos|benchmark)\.\w+)\b([^\n`#|]*)", README)
 QUOTED = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
 LINKS = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
 
@@ -21,17 +23,24 @@ def test_there_is_something_to_check():
 
 
 def test_the_map_holds_every_file_and_nothing_else():
-    """Of what belongs to the repository's top folder; what its commands have written there does not count."""
+    """Of what belongs to the repository's top folder; what its commands have written there does not count.
+
+    Where the map goes into a room, it shows all that is in it.
+    """
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip("this is no git checkout, so it is not known which files belong to it")
-    there = {path.split("/")[0] for path in done.stdout.splitlines() if (ROOT / path).exists()}
-    assert set(MAPPED) ^ there == set()
+    there = [path for path in done.stdout.splitlines() if (ROOT / path).exists()]
+    assert {name for name in MAPPED if "/" not in name} ^ {path.split("/")[0] for path in there} == set()
+    for room in ROOMS:
+        inside = {name for name in MAPPED if name.startswith(f"{room}/")}
+        assert not inside or inside ^ {path for path in there if path.startswith(f"{room}/")} <= {f"{room}/__init__.py"}
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in COMMANDS}))
-def test_every_command_can_be_given(script, name):
-    out, err, status = script(name, "--help")
+def test_every_command_can_be_given(in_process, name):
+    file = f"{name[3:].replace('.', '/')}.py" if name.startswith("-m ") else name
+    out, err, status = in_process(file, "--help")
     assert status == 0, err
     known = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", out))
     used = {option for other, options in COMMANDS if other == name for option in re.findall(r"--[a-z-]+", options)}
@@ -40,7 +49,8 @@ def test_every_command_can_be_given(script, name):
 
 @pytest.mark.parametrize("text", QUOTED, ids=lambda text: text.strip().splitlines()[0][:40])
 def test_quoted_code_is_the_code(text):
-    assert any(text in path.read_text(encoding="utf-8") for path in ROOT.glob("*.py"))
+    files = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in ROOT.glob(f"{room}/*.py"))]
+    assert any(text in path.read_text(encoding="utf-8") for path in files)
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -54,8 +64,8 @@ def test_pictures_that_commands_read_are_there():
 
 
 def test_the_markers_of_the_benchmarks_are_there():
-    assert README.count(bench_report.BEGIN) == README.count(bench_report.END) == 1
-    assert README.index(bench_report.BEGIN) < README.index(bench_report.END)
+    assert README.count(report.BEGIN) == README.count(report.END) == 1
+    assert README.index(report.BEGIN) < README.index(report.END)
 
 
 def test_the_test_command_is_said_once():

@@ -1,4 +1,7 @@
-"""cnn_cpu.py, cnn_jit.py and cnn_gpu.py as a user runs them: each in a process of its own, on a few images."""
+"""cnn_cpu.py, cnn_jit.py and cnn_gpu.py as a user runs them, on a few images.
+
+What depends on the process or on the GPU runs in a process of its own, the rest in that of the tests.
+"""
 
 import contextlib
 import os
@@ -11,18 +14,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import HAS_GPU, ROOT
+from conftest import HAS_GPU, NO_SIMULATOR, ROOT
 
+import mnist_data
 from cnn_jit import CNNJit
 from errors import run
-from network import read_model
+from model_file import read_model
+from photos import training_set
 
 SCRIPTS = ["cnn_cpu.py", "cnn_jit.py", "cnn_gpu.py"]
 IMAGES, BATCH_SIZE = 40, 16
 FEW = ("--images", IMAGES, "--batch-size", BATCH_SIZE)
 NETWORK = ("--filters", 2, "--activation", "relu", "--no-augment", "--seed", 3)
 EPOCH_LINE = r"^epoch (\d+): loss \d\.\d{4}, accuracy \d+\.\d\d%, \d+\.\d{3} s, [\d,]+ images/s$"
-TEST_LINE = r"^test: loss \d+\.\d{4}, accuracy (\d+\.\d\d)% on 10?,000 images$"
+TEST_LINE = r"^test: loss \d+\.\d{4}, accuracy (\d+\.\d\d)% on ([\d,]+) images$"
 needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="no CUDA GPU here")
 needs_no_gpu = pytest.mark.skipif(HAS_GPU, reason="here is a CUDA GPU, so nothing falls back")
 
@@ -36,25 +41,39 @@ def trained(request, script, tmp_path_factory):
     return SimpleNamespace(script=request.param, model=model, out=out, err=err)
 
 
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory):
-    """A new network in a file, to be loaded."""
-    path = tmp_path_factory.mktemp("model") / "new.npz"
-    CNNJit(2, "relu", 3).save(path)
-    return path
+@pytest.fixture
+def little_mnist(mnist, monkeypatch, tmp_path_factory):
+    """For scripts that run in this process: MNIST with 1,000 training and 100 test images.
+
+    Reading all of the test set takes plain Python half a minute, and normalising it takes seconds.
+    """
+    few = mnist._replace(
+        train_images=mnist.train_images[:1000], train_labels=mnist.train_labels[:1000],
+        test_images=mnist.test_images[:100], test_labels=mnist.test_labels[:100],
+    )  # fmt: skip
+    monkeypatch.setattr(mnist_data, "load", lambda: few)
+    # Should these be taken for the whole of MNIST, they must not be kept in data/ as such.
+    monkeypatch.setattr(training_set, "KEPT", tmp_path_factory.mktemp("kept") / "normalised.npz")
 
 
 @pytest.fixture
-def refused(script):
-    """A function that runs a script which must refuse: status 2 and one line, which it returns."""
+def run_on_few(in_process, script, little_mnist):
+    """A function that runs a script on `little_mnist`; cnn_gpu.py as a process, with all of MNIST."""
+
+    def run_script(name, *options, **more):
+        return (script if name == "cnn_gpu.py" else in_process)(name, *options, **more)
+
+    return run_script
+
+
+@pytest.fixture
+def refused(in_process, one_line):
+    """A function that runs a script which must refuse before it trains, and returns its one line."""
 
     def run_refused(name, *options):
-        out, err, status = script(name, *options)
-        assert status == 2, out + err
-        (line,) = err.splitlines()
-        assert line.startswith(f"{name}: error: ")
-        assert not re.search(EPOCH_LINE, out, re.M), "it trained before it complained"
-        return line
+        result = in_process(name, *options)
+        assert not re.search(EPOCH_LINE, result[0], re.M), "it trained before it complained"
+        return one_line(name, result)
 
     return run_refused
 
@@ -75,7 +94,8 @@ def check_model(path, epochs, mnist):
 
 def test_prints_a_line_for_the_epoch_and_the_test(trained):
     assert re.findall(EPOCH_LINE, trained.out, re.M) == ["1"]
-    (accuracy,) = re.findall(TEST_LINE, trained.out, re.M)
+    ((accuracy, count),) = re.findall(TEST_LINE, trained.out, re.M)
+    assert count == ("1,000" if trained.script == "cnn_cpu.py" else "10,000")
     assert f"{100 * read_model(trained.model)[1]['test_accuracy']:.2f}" == accuracy
     assert trained.out.splitlines()[-1] == f"{trained.model}: saved what was learned"
 
@@ -93,33 +113,44 @@ def test_the_model_is_what_an_epoch_teaches(trained, mnist):
     assert (recipe["epochs"], recipe["images"], recipe["batch_size"]) == (1, IMAGES, BATCH_SIZE)
 
 
-def test_load_goes_on_where_the_model_stopped(trained, script, mnist, tmp_path):
+def test_load_goes_on_where_the_model_stopped(trained, run_on_few, mnist, tmp_path):
     """Also: --epochs is --epoch, and what --load says of the network may be said again."""
     model = tmp_path / "further.npz"
-    out, err, status = script(trained.script, "--epochs", 1, *FEW, *NETWORK, "--load", trained.model, "--save", model)
+    options = "--epochs", 1, *FEW, *NETWORK, "--load", trained.model, "--save", model
+    out, err, status = run_on_few(trained.script, *options)
     assert status == 0, err
     assert re.findall(EPOCH_LINE, out, re.M) == ["2"]
     check_model(model, 2, mnist)
 
 
-def test_epoch_0_tests_and_saves_the_start(script, mnist, tmp_path):
-    out, err, status = script("cnn_jit.py", "--epoch", 0, *NETWORK, "--save", tmp_path / "model.npz")
+def test_epoch_0_tests_and_saves_the_start(run_on_few, mnist, tmp_path):
+    out, err, status = run_on_few("cnn_jit.py", "--epoch", 0, *NETWORK, "--save", tmp_path / "model.npz")
     assert status == 0, err
     assert not re.search(EPOCH_LINE, out, re.M) and re.search(TEST_LINE, out, re.M)
     check_model(tmp_path / "model.npz", 0, mnist)
 
 
 @pytest.mark.parametrize(("target", "wanted"), [(1, 0), (99, 1)])
-def test_target_accuracy_is_the_exit_status(script, model_file, tmp_path, target, wanted):
+def test_target_accuracy_is_the_exit_status(run_on_few, model_file, tmp_path, target, wanted):
+    """With the recipe for photos, which a "relu" network takes unless told otherwise."""
     options = "--epoch", 1, *FEW, "--load", model_file, "--save", tmp_path / "model.npz", "--target-accuracy", target
-    _, err, status = script("cnn_jit.py", *options)
+    _, err, status = run_on_few("cnn_jit.py", *options)
     assert status == wanted
     assert ("misses the target of 99 %" in err.splitlines()[-1]) == (wanted == 1)
-    assert (tmp_path / "model.npz").exists()
+    assert read_model(tmp_path / "model.npz")[1]["recipe"]["augment"] is True
 
 
-def test_saves_model_npz_where_it_is_run(script, tmp_path):
-    _, err, status = script("cnn_jit.py", "--activation", "none", "--epoch", 0, cwd=tmp_path)
+def test_the_recipe_for_photos_takes_the_whole_test_set(script, model_file, tmp_path):
+    """In a process of its own, which starts further ones where there are cores for them; the status reaches a shell."""
+    options = "--epoch", 1, *FEW, "--load", model_file, "--save", tmp_path / "model.npz", "--target-accuracy", 99
+    out, err, status = script("cnn_jit.py", *options)
+    assert status == 1, err
+    assert [count for _, count in re.findall(TEST_LINE, out, re.M)] == ["10,000"]
+    assert re.search(r"^normalising: 100%", err, re.M)
+
+
+def test_saves_model_npz_where_it_is_run(run_on_few, tmp_path):
+    _, err, status = run_on_few("cnn_jit.py", "--activation", "none", "--epoch", 0, cwd=tmp_path)
     assert status == 0, err
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
 
@@ -145,9 +176,11 @@ def test_device_auto_without_a_gpu_says_so_in_one_line_and_trains_on_the_cpu(tra
 
 
 @needs_no_gpu
-def test_device_cuda_without_a_gpu_is_refused_with_the_reason(refused):
-    line = refused("cnn_gpu.py", "--device", "cuda")
-    assert re.search(r"--device cuda: no GPU can be used here: \w{4}", line)
+def test_device_cuda_without_a_gpu_is_refused_with_the_reason(script, one_line):
+    """In a process of its own: in this one, the simulator counts as a GPU."""
+    out, *_ = result = script("cnn_gpu.py", "--device", "cuda")
+    assert re.search(r"--device cuda: no GPU can be used here: \w{4}", one_line("cnn_gpu.py", result))
+    assert out == ""
 
 
 @needs_gpu
@@ -190,6 +223,13 @@ def test_an_option_out_of_place_is_one_line(refused, name, options, reason):
     assert reason in line and (len(options) == 1 or options[0] in line) and "--help" in line
 
 
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_refusal_reaches_the_shell(script, one_line, name):
+    out, *_ = result = script(name, "--images", 0)
+    assert "'0' is not a whole number from 1 to 60000" in one_line(name, result)
+    assert out == ""
+
+
 @pytest.mark.parametrize(
     ("option", "path", "reason"),
     [
@@ -216,13 +256,13 @@ def test_an_option_that_the_loaded_model_contradicts_is_one_line(refused, model_
 
 @pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.parametrize("batch_size", [8, IMAGES], ids=["many steps", "one step"])
-def test_a_learning_rate_that_diverges_is_one_line_and_saves_nothing(script, tmp_path, name, batch_size):
+def test_a_learning_rate_that_diverges_is_one_line_and_saves_nothing(run_on_few, tmp_path, name, batch_size):
     """After one step only the weights are broken, not yet the loss: that must not be saved either."""
     model = tmp_path / "model.npz"
     model.write_text("what was here before")
     options = "--epoch", 1, "--images", IMAGES, "--batch-size", batch_size, "--learning-rate", "1e38"
     options += "--no-augment", "--save", model
-    _, err, status = script(name, *options)
+    _, err, status = run_on_few(name, *options)
     assert status == 2, err
     lines = [line for line in err.splitlines() if line.strip() and not line.startswith(("training:", "testing:"))]
     assert len(lines) == 1 + ("using the CPU" in err), err
@@ -242,19 +282,35 @@ def not_in_the_background():
     signal.signal(signal.SIGINT, before)
 
 
+@contextlib.contextmanager
+def started(options, printed, **more):
+    """A script in a process of its own, without the simulator, whose stderr goes into the file `printed`."""
+    with (
+        printed.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, *map(str, options)],
+            stdout=subprocess.PIPE, stderr=stderr, text=True, env=NO_SIMULATOR, **more,
+        ) as process,
+    ):  # fmt: skip
+        yield process
+
+
+def wait_until(condition, process):
+    """Until condition() is true, the process has ended, or two minutes are over."""
+    deadline = time.monotonic() + 120
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_ctrl_c_saves_what_was_learned(name, tmp_path, monkeypatch):
+def test_ctrl_c_saves_what_was_learned(name, tmp_path):
     """Pressed once the bar has moved five times: by then at least one batch of four images is learned."""
-    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     model, printed = tmp_path / "model.npz", tmp_path / "stderr.txt"
-    command = [sys.executable, ROOT / name, "--epoch", 10**6, *FEW, "--batch-size", 4, *NETWORK, "--save", model]
-    with printed.open("w") as stderr:
-        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=stderr, text=True)
+    options = ROOT / name, "--epoch", 10**6, *FEW, "--batch-size", 4, *NETWORK, "--save", model
+    with started(options, printed) as process:
         try:
-            deadline = time.monotonic() + 120
-            while printed.read_text().count("loss") < 5 and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_until(lambda: printed.read_text().count("loss") >= 5, process)
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=30)
         finally:
@@ -271,19 +327,13 @@ def test_ctrl_c_saves_what_was_learned(name, tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to other processes")
 @pytest.mark.parametrize("name", ["cnn_jit.py", "cnn_gpu.py"])
 @pytest.mark.parametrize("when", ["normalising", "k/50.0k"], ids=["at once", "at work"])
-def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, when, tmp_path, monkeypatch):
+def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, when, tmp_path):
     """As a terminal does it: the signal goes to every process of the group, some of which have yet to start."""
-    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     model, printed = tmp_path / "model.npz", tmp_path / "stderr.txt"
-    command = [sys.executable, ROOT / name, "--images", 40_000, "--epoch", 1, "--save", model]
-    with printed.open("w") as stderr:
-        process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
-        )
+    options = ROOT / name, "--images", 40_000, "--epoch", 1, "--save", model
+    with started(options, printed, start_new_session=True) as process:
         try:
-            deadline = time.monotonic() + 120
-            while when not in printed.read_text() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_until(lambda: when in printed.read_text(), process)
             os.killpg(process.pid, signal.SIGINT)
             process.communicate(timeout=30)  # comes back when nobody is left who could print
         finally:

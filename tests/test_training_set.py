@@ -189,7 +189,7 @@ def test_augment_option_trains_tests_and_tells(mnist, tmp_path, capsys):
     model = tmp_path / "model.npz"
     options = "--images 480 --epochs 4 --filters 4 --activation relu --batch-size 16 --seed 1 --save"
     args = training_parser("").parse_args([*options.split(), str(model)])
-    assert train_script(CNNJit, args, test_images=200) == 0
+    assert train_script(CNNJit, args, test_count=200) == 0
     _, meta = read_model(model)
     assert meta["recipe"]["augment"] is True and meta["recipe"]["images"] == 480
     _, accuracy = CNNJit.load(model).evaluate(normalise_images(mnist.test_images[:200]), mnist.test_labels[:200])
@@ -205,6 +205,6 @@ def test_ctrl_c_while_normalising_leaves_the_model_file_alone(tmp_path, monkeypa
     model = tmp_path / "model.npz"
     args = training_parser("").parse_args(["--images", "10", "--save", str(model)])
     with pytest.raises(SystemExit) as ended:
-        run(lambda: train_script(CNNJit, args, test_images=10))
+        run(lambda: train_script(CNNJit, args, test_count=10))
     assert ended.value.code == 130
     assert not model.exists() and "interrupted" in capsys.readouterr().err
