@@ -34,7 +34,17 @@ times the gradient at its output:
 With ReLU and a bias of 0 the output -4 becomes 0, and the gradient 2 at this place is dropped.
 
     $ python conv_gpu.py              checks the kernels against Conv3x3, then times them
-    GPU-OUTPUT-HERE
+    64 images of 28x28, 8 filters: kernels against plain Python, largest difference (allowed: 1e-05)
+    block 8x8   forward 9.3e-08          backward 1.2e-07         update 1.1e-07
+    block 16x16 forward 9.3e-08          backward 1.8e-07         update 1e-07
+    block 32x32 forward 9.3e-08          backward 1.8e-07         update 1.5e-07
+    NVIDIA H100 80GB HBM3, median of 30 x 100 launches; in brackets: threads with work
+    block 8x8   forward 6.7 us (66%)     backward 15.3 us (66%)   update 2.5 us (100%)
+    block 16x16 forward 7.0 us (66%)     backward 19.8 us (66%)   update 2.8 us (25%)
+    block 32x32 forward 8.4 us (66%)     backward 83.6 us (66%)   update 3.9 us (6%)
+
+All three shapes have the same share of idle threads forward. Backward a large block loses: most of its time goes into
+the ten sums over its threads, with barriers that all of them wait at.
 
     $ python conv_gpu.py              without a GPU
     no GPU can be used here (...): checking in the CUDA simulator, timing nothing

@@ -25,7 +25,14 @@ upper row first, and in a row the left one). In a flat background every window i
 rules would drift apart.
 
     $ python pool_gpu.py              checks the kernels against MaxPool2, then times them
-    GPU-OUTPUT-HERE
+    64 images of 28x28, 8 filters: kernels against plain Python, largest difference (allowed: 1e-05)
+    block 8x8   forward 0                backward 0
+    block 16x16 forward 0                backward 0
+    block 32x32 forward 0                backward 0
+    NVIDIA H100 80GB HBM3, median of 30 x 100 launches; in brackets: threads with work
+    block 8x8   forward 2.8 us (66%)     backward 8.5 us (66%)
+    block 16x16 forward 3.4 us (66%)     backward 9.2 us (66%)
+    block 32x32 forward 3.6 us (17%)     backward 9.4 us (17%)
 
     $ python pool_gpu.py              without a GPU
     no GPU can be used here (...): checking in the CUDA simulator, timing nothing

@@ -37,7 +37,14 @@ ten classes up to 16.
      1 value      2.451
 
     $ python softmax_gpu.py           checks the kernels against Softmax, then times them
-    GPU-OUTPUT-HERE
+    64 images of 28x28, 8 filters: kernels against plain Python, largest difference (allowed: 1e-05)
+    block 8x8   forward 1.1e-07          backward 2.3e-08         update 5.3e-08
+    block 16x16 forward 9.1e-08          backward 2e-08           update 5.3e-08
+    block 32x32 forward 1.2e-07          backward 2.1e-08         update 5.3e-08
+    NVIDIA H100 80GB HBM3, median of 30 x 100 launches; in brackets: threads with work
+    block 8x8   forward 16.5 us (96%)    backward 2.3 us (100%)   update 13.2 us (62%)
+    block 16x16 forward 14.4 us (88%)    backward 1.9 us (99%)    update 16.3 us (62%)
+    block 32x32 forward 24.0 us (66%)    backward 1.9 us (98%)    update 17.2 us (31%)
 
     $ python softmax_gpu.py           without a GPU
     no GPU can be used here (...): checking in the CUDA simulator, timing nothing

@@ -171,12 +171,16 @@ def test_arrows_run_one_way():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_core_imports_nothing_heavy(module, without):
-    """numba.cuda itself imports multiprocessing."""
-    command = [sys.executable, "-c", f"import {module}, sys; print(*sys.modules)"]
-    done = subprocess.run(command, cwd=ROOT, env=NO_SIMULATOR, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    """What numba itself imports is not ours: numba.cuda imports multiprocessing, and on Python 3.12 so does numba."""
+
+    def loaded_by(statement):
+        command = [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"]
+        done = subprocess.run(command, cwd=ROOT, env=NO_SIMULATOR, capture_output=True, text=True, check=True)
+        return set(done.stdout.split())
+
+    loaded = loaded_by(f"import {module}")
     assert module in loaded and "numba" in loaded
-    assert loaded & without == set()
+    assert loaded & without <= loaded_by("import numba")
 
 
 # -- what is private --------------------------------------------------------------------------------------------------
