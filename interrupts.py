@@ -38,29 +38,41 @@ def held_until_progress(progress):
 
 
 @contextlib.contextmanager
-def held_while_processes_start():
-    """Hold Ctrl-C back in this process until the end of the block.
+def held():
+    """Hold Ctrl-C back until the end of the block. The value of the `with` is true once it was pressed.
 
-    In the processes started there it is held back for ever (not on Windows). A terminal sends Ctrl-C to all processes,
-    and one that is still importing modules would answer with a traceback.
+    For code that takes locks: a KeyboardInterrupt can come right after a lock is taken, and then the lock is never
+    given back. In this project that is the pool of processes, whose other threads would wait for ever.
     """
-    from multiprocessing import resource_tracker  # it takes time to import, and only few callers start processes
-
     pressed = []
     handler = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    blocked = None
     try:
-        if hasattr(signal, "pthread_sigmask"):  # not on Windows; elsewhere a process inherits the signals blocked here
-            # The first process would start the resource tracker, and starting it unblocks SIGINT. So start it before.
-            resource_tracker.ensure_running()
-            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        yield
+        yield pressed
     finally:
-        if blocked is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGINT, handler)
     if pressed:
         signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def held_while_processes_start():
+    """As `held`, and the processes that are started in the block never answer Ctrl-C (except on Windows).
+
+    A terminal sends Ctrl-C to all processes. One that is still importing modules would answer with a traceback.
+    """
+    from multiprocessing import resource_tracker  # it takes time to import, and only few callers start processes
+
+    with held() as pressed:
+        if not hasattr(signal, "pthread_sigmask"):  # on Windows
+            yield pressed
+            return
+        # The first process would start the resource tracker, and starting it unblocks SIGINT. So start it before.
+        resource_tracker.ensure_running()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a process inherits what is blocked here
+        try:
+            yield pressed
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def ignore():

@@ -5,7 +5,7 @@ Nothing else in the project starts processes to work on images. How they and Ctr
 
 import contextlib
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 
 import cv2
 import numba
@@ -39,10 +39,16 @@ def in_processes(jobs, meanwhile=None):
         stack.push(interrupts.ignore_after_one)
         with interrupts.held_while_processes_start():
             futures = [pool.submit(*job) for job in jobs]  # starts the processes
-        for future, count in zip(futures, counts, strict=True):
-            future.add_done_callback(lambda done, count=count: done.cancelled() or bar.update(count))
+            for future, count in zip(futures, counts, strict=True):
+                future.add_done_callback(lambda done, count=count: done.cancelled() or bar.update(count))
         if meanwhile:
             meanwhile()
+        with interrupts.held() as pressed:
+            running = futures
+            while running and not pressed:
+                done, running = wait(futures, timeout=0.1, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()  # raises what went wrong there
         return [future.result() for future in futures]
 
 
