@@ -16,9 +16,17 @@ For the dense layer, blocks exchange only activations and gradients at the logit
 ten times as much for each image. No two blocks ever add to the same number, so the sums need no atomic additions (only
 the counter of the barrier does), and the same seed gives the same bits.
 
-The file follows a step: an image arrives, forward, softmax, backward, what the block leaves for the others, the
-barrier, the dense weights, the filters. Then come the two kernels, which call these phases in order, and the host's
-side. epoch_plan.py decides which thread and block does what.
+The file follows a step, phase by phase. Then come the two kernels, which call the phases in this order, and the host's
+side. Which thread and block does what is decided in epoch_plan.py.
+
+    an image arrives                                 fetch_image, store_image
+    forward: convolution, pooling, logits            forward, sum_over_threads
+    softmax                                          softmax
+    backward: gradients of the pooling, the filters  backward
+    what a block leaves for the others               leave_activations, leave_filter_gradients
+    barrier                                          arrive, wait
+    the dense weights that a block owns              epoch_plan.owned_weight, take_owned, update_weights
+    the values of the filters that a block owns      epoch_plan.owned_filter_value, take_owned, update_filters
 
 What makes it fast, each under the name by which it can be looked up:
   - Register tiling: a thread has two filters and keeps their numbers in registers, so each pixel that it loads serves
@@ -88,6 +96,7 @@ def device(function):
     return function if SIMULATED else cuda.jit(device=True)(function)
 
 
+# Who owns what: the tests check these functions in plain Python.
 owned_weight = device(epoch_plan.owned_weight)
 owned_filter_value = device(epoch_plan.owned_filter_value)
 
@@ -551,7 +560,7 @@ def take_owned(plan, filters, filter_biases, weights, biases, learning):
                 mine = index(tile * plan.weights_per_thread + i)
                 learning.owned_weights[mine] = weights[c * plan.num_inputs + k] if k < plan.num_inputs else biases[c]
     for i in range(plan.filter_values_per_thread):
-        tap, f, exists = owned_filter_value(plan, block, thread, i)
+        _, tap, f, exists = owned_filter_value(plan, block, thread + i * plan.threads)
         if exists:
             learning.owned_filter_values[i] = filters[f * 9 + tap] if tap < 9 else filter_biases[f]
 
@@ -667,7 +676,8 @@ def fetch_filter_gradients(plan, grad_filters, gathered):
     """
     for i in range(plan.gather_rounds):
         slot = plan.threads - 1 - index(cuda.threadIdx.x) + i * plan.threads
-        value = min(index(cuda.blockIdx.x) + slot // WARP_SIZE * plan.blocks, plan.filter_values - 1)
+        value, _, _, _ = owned_filter_value(plan, index(cuda.blockIdx.x), slot // WARP_SIZE)
+        value = min(value, plan.filter_values - 1)
         for j in range(plan.gather_loads):
             gathered[i * plan.gather_loads + j] = float32(0)
         if slot < plan.owned_filter_values * WARP_SIZE:
@@ -694,10 +704,10 @@ def update_filters(plan, step, filters, filter_biases, learning, partial_sums):
     """Take a step against the gradient of the values of the filters that this thread owns (`owned_filter_value`)."""
     thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
     for i in range(plan.filter_values_per_thread):
-        tap, f, exists = owned_filter_value(plan, block, thread, i)
+        row = thread + i * plan.threads
+        _, tap, f, exists = owned_filter_value(plan, block, row)
         if exists:
-            row = (thread + i * plan.threads) * (WARP_SIZE + 1)
-            learning.owned_filter_values[i] -= step * sum_row(partial_sums, row, 1, WARP_SIZE)
+            learning.owned_filter_values[i] -= step * sum_row(partial_sums, row * (WARP_SIZE + 1), 1, WARP_SIZE)
             if tap < 9:
                 filters[f * 9 + tap] = learning.owned_filter_values[i]
             elif plan.relu:

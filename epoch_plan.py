@@ -245,10 +245,13 @@ def owned_weight(plan, block, thread, tile, i):
     return k, c, exists
 
 
-def owned_filter_value(plan, block, thread, i):
-    """The i-th value of the filters that a thread owns: (tap, filter, whether it exists). Tap 9 is the bias."""
-    value = block + (thread + i * plan.threads) * plan.blocks
-    return value // plan.num_filters, value % plan.num_filters, value < plan.filter_values
+def owned_filter_value(plan, block, row):
+    """Value number `row` of those of the filters that a block owns: (its number, tap, filter, whether it exists).
+
+    Tap 9 is the bias. Thread t keeps the rows t, t + threads, ...
+    """
+    value = block + row * plan.blocks
+    return value, value // plan.num_filters, value % plan.num_filters, value < plan.filter_values
 
 
 # -- what the plan needs ----------------------------------------------------------------------------------------------

@@ -2,6 +2,10 @@
 
 Ctrl-C sends the signal SIGINT, and Python raises KeyboardInterrupt in the main thread. So what is here must be called
 in the main thread. The KeyboardInterrupt ends in `errors.run`, which prints one line and sets the exit status 130.
+
+    while the training set is made    photos/processes.py: held while processes start and while one waits for them, then
+                                      they end their present jobs; nothing is kept
+    during training and testing       training.py: held until the present step is done, then what was learned is saved
 """
 
 import contextlib

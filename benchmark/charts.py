@@ -1,6 +1,7 @@
 """The charts of what bench.py measured: one PNG file for each question, for a class and for the README.
 
-A `draw_` function takes the results (results/bench.json) and returns a figure. `draw_charts` saves all of them.
+A `draw_` function takes the results (results/bench.json) and returns a figure. `charts_of` lists them, and
+`draw_charts` saves what it lists.
 """
 
 import matplotlib

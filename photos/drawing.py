@@ -1,7 +1,7 @@
 """Pictures for people: what was read drawn into a photo, the stages of one photo, and those not read exactly.
 
     annotate(picture, reading)         the photo with a box around each digit, and what it was read as
-    stage_sheet(picture, reading)      --debug: every stage, and the crops as the network sees them
+    stage_sheet(picture, reading)      --debug: what some stages made of it, and the crops as the network sees them
     failure_sheet(scores, folder)      --evaluate: the pictures that were not read exactly
 
 All of them return a Pillow image, which `save_image` writes.
@@ -105,7 +105,7 @@ class _Marker:
 
 
 def stage_sheet(picture, reading):
-    """Every stage of one picture on one sheet, and below it the crops as the network sees them.
+    """What some stages made of one picture, on one sheet, and below it the crops as the network sees them.
 
     picture: (height, width, 3) uint8 RGB, the whole one; it goes through the stages once more. If the file is a large
     JPEG, the reading used a smaller copy (`open_to_read`). So the stages shown can differ a little from the reading's.

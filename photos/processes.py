@@ -36,7 +36,7 @@ def in_processes(jobs, meanwhile=None):
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
         pool = ProcessPoolExecutor(processes, spawn, _start_process)
         stack.callback(pool.shutdown, cancel_futures=True)
-        stack.push(interrupts.ignore_after_one)
+        stack.push(interrupts.ignore_after_one)  # runs before the shutdown: a stack ends with what was pushed last
         with interrupts.held_while_processes_start():
             futures = [pool.submit(*job) for job in jobs]  # starts the processes
             for future, count in zip(futures, counts, strict=True):

@@ -6,7 +6,8 @@ Two things are missing in MNIST. Its writers were Americans, so ones with a flag
 hardly occur: variants.py draws them, and handwriting.py writes digits in the forms of other countries. And every writer
 slants, bends and presses differently: distortion.py gives each image another look in every epoch.
 
-Every image goes through `normalise`, as the digits of a photo do.
+Every image goes through `normalise`, as the digits of a photo do. Ctrl-C meanwhile ends the processes and the program
+(see interrupts.py): nothing is kept, and no model is saved.
 """
 
 import contextlib

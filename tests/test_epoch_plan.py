@@ -77,11 +77,13 @@ def test_every_value_of_the_filters_is_owned_exactly_once(made):
     plan, _ = made
     axes = (np.arange(n) for n in (plan.blocks, plan.threads, plan.filter_values_per_thread))
     block, thread, i = np.meshgrid(*axes, indexing="ij", sparse=True)
-    tap, f, exists = np.broadcast_arrays(*owned_filter_value(plan, block, thread, i))
+    row = thread + i * plan.threads
+    value, tap, f, exists = np.broadcast_arrays(*owned_filter_value(plan, block, row))
+    assert (value == tap * plan.num_filters + f).all(), "the place in grad_filters"
     times = counted(tap[exists], f[exists], FILTER_VALUES, plan.num_filters)
     assert (times == 1).all()
     # What the block's warps add up lies in a row for each value: see update_filters.
-    rows = (thread + i * plan.threads)[np.broadcast_to(exists.any(axis=0), (1, *exists.shape[1:]))]
+    rows = row[np.broadcast_to(exists.any(axis=0), (1, *exists.shape[1:]))]
     assert rows.max(initial=0) < plan.owned_filter_values
 
 
