@@ -11,7 +11,6 @@ the GPU where there is one. A bad picture does not stop the others, but the exit
 
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 
 from errors import Parser, UserError, number, run
@@ -125,23 +124,31 @@ def as_json(file, reading, min_confidence):
 
 def draw_all(files, readings, args):
     """Write what --output and --debug ask for, for each picture that was read."""
-    for file, name, reading in zip(files, output_names(files), readings, strict=True):
+    drawn, sheets = output_paths(files, args.output), output_paths(files, args.debug, "-stages")
+    for file, reading, drawn_path, sheet_path in zip(files, readings, drawn, sheets, strict=True):
         if isinstance(reading, Reading) and (args.output or args.debug):
             picture = open_picture(file)
             if args.output:
-                save_image(annotate(picture, reading, args.min_confidence), Path(args.output) / name)
+                save_image(annotate(picture, reading, args.min_confidence), drawn_path)
             if args.debug:
-                save_image(stage_sheet(picture, reading), Path(args.debug) / f"{Path(name).stem}-stages.png")
+                save_image(stage_sheet(picture, reading), sheet_path)
 
 
-def output_names(files):
-    """A PNG file name for each picture; pictures of the same name in different folders do not overwrite each other."""
-    seen, names = Counter(), []
+def output_paths(files, folder, ending=""):
+    """A PNG file in the folder for each picture: two never get the same, and none gets that of a picture itself.
+
+    folder None: the present one, for nothing is written then.
+    """
+    taken, paths = {Path(file).resolve() for file in files}, []
     for file in files:
-        stem = Path(file).stem
-        seen[stem] += 1
-        names.append(f"{stem}.png" if seen[stem] == 1 else f"{stem}-{seen[stem]}.png")
-    return names
+        stem = Path(file).stem + ending
+        path, number = Path(folder or ".") / f"{stem}.png", 1
+        while path.resolve() in taken:
+            number += 1
+            path = path.with_name(f"{stem}-{number}.png")
+        taken.add(path.resolve())
+        paths.append(path)
+    return paths
 
 
 # -- labelled pictures ------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import platform
 import zipfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,8 @@ from files import replacing
 from sizes import NUM_CLASSES, POOLED_SIZE
 
 FORMAT = 1
+MAX_BYTES = 2**27  # that a file may unpack to; a network of 1,024 filters has 7 million
+MAX_LOGIT = 1e30  # float32 ends at 3e38
 ACTIVATIONS = ("none", "relu")
 
 
@@ -50,13 +51,18 @@ def write_model(path, parameters, meta):
 def read_model(path):
     """(Parameters, meta) from a model file. Raises UserError when it is not a model of this network."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > MAX_BYTES:
+            raise UserError(f"{path}: not a model file of this project: it unpacks to {unpacked:,} bytes")
         with np.load(path, allow_pickle=False) as archive:
             parameters = Parameters(*(archive[name] for name in Parameters._fields))
             meta = json.loads(str(archive["meta"]))
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error, MemoryError):
-        # What np.load and json.loads raise on a text, a picture, a lone array, a cut or altered archive.
+    except Exception:  # zipfile, NumPy and json raise errors of all kinds on a text, a picture, a forged archive
         writers = "cnn_gpu.py, cnn_jit.py and cnn_cpu.py write one"
         raise UserError(f"{path}: not a model file of this project; {writers}") from None
     problem = model_problem(parameters, meta)
@@ -83,4 +89,13 @@ def model_problem(parameters, meta):
             return f"{name} holds {array.dtype}, not float32"
         if not np.isfinite(array).all():
             return f"{name} holds a value that is not finite"
+    if largest_logit(parameters) > MAX_LOGIT:
+        return "its numbers are so large that reading an image would overflow"
     return None
+
+
+def largest_logit(parameters):
+    """A bound that no logit of any image exceeds, in float64: every pixel is at most 0.5 from 0."""
+    filters, filter_biases, weights, biases = (np.abs(array.astype(np.float64)) for array in parameters)
+    pooled = 0.5 * filters.sum(axis=(1, 2)) + filter_biases  # (F,)
+    return (np.tile(pooled, POOLED_SIZE**2) @ weights + biases).max()

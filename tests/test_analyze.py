@@ -200,6 +200,19 @@ def test_pictures_of_the_same_name_do_not_overwrite_each_other(run_analyze, tmp_
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+def test_output_beside_the_picture_leaves_it_alone(run_analyze, tmp_path):
+    """Also when the names that would come next are taken by pictures, too."""
+    names = ["big.png", "big-2.png", "big.jpg"]
+    for name in names:
+        with Image.open(SAMPLES / "big.png") as picture:
+            picture.convert("RGB").save(tmp_path / name)
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    _, err, status = run_analyze(*(tmp_path / name for name in names), "--output", tmp_path)
+    assert (status, err) == (0, "")
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+    assert len(list(tmp_path.iterdir())) == 6
+
+
 def test_output_that_cannot_be_written(run_analyze, one_line, tmp_path):
     (tmp_path / "file").touch()
     one_line("analyze.py", run_analyze(SAMPLES / "big.png", "--output", tmp_path / "file"), tmp_path / "file")

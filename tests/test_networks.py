@@ -405,6 +405,21 @@ def bad_models(folder):
     yield write_model(folder / "g.npz", meta={"activation": "tanh"}), "tanh"
     yield write_model(folder / "h.npz", meta={"seed": -1}), "seed"
     yield write_model(folder / "j.npz", biases=np.array([object()] * 10)), "not a model file"
+    yield write_model(folder / "k.npz", biases=np.array(["1"] * 10)), "biases holds"
+    yield write_model(folder / "l.npz", weights=np.full((338, 10), 3e38, np.float32)), "so large"
+    yield write_model(folder / "m.npz", extra=np.zeros(2**25)), "unpacks to"
+    (folder / "n.npz").write_bytes(whole.replace(b"(2, 3, 3)", b"(2**70, )"))
+    (folder / "o.npz").write_bytes(whole.replace(b"(2, 3, 3)", b"(9999999)"))
+    for name in ("n.npz", "o.npz"):
+        yield folder / name, "not a model file"
+    np.savez(folder / "p.npz", **initial_parameters(2, 0)._asdict(), meta="[" * 100_000)
+    yield folder / "p.npz", "not a model file"
+    for number, place in enumerate((6, 8, 10)):  # the zip's version, flags (encryption among them) and compression
+        forged = bytearray(whole)
+        for start in (0, whole.index(b"PK\x01\x02") + 2):
+            forged[start + place - 2] = 0x63
+        (folder / f"forged{number}.npz").write_bytes(forged)
+        yield folder / f"forged{number}.npz", "not a model file"
 
 
 def test_bad_model_files_get_one_line_that_names_them(tmp_path):
@@ -413,6 +428,24 @@ def test_bad_model_files_get_one_line_that_names_them(tmp_path):
             CNN.load(path)
         message = str(caught.value)
         assert reason in message and str(path) in message and "\n" not in message
+
+
+def test_damaged_model_files_get_one_line_or_load(tmp_path):
+    whole = write_model(tmp_path / "whole.npz").read_bytes()
+    random = np.random.default_rng(14)
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in random.integers(0, len(whole), random.integers(1, 20)):
+            content[place] = random.integers(256)
+        path = tmp_path / "damaged.npz"
+        path.write_bytes(content[: random.integers(1, len(whole))] if random.random() < 0.2 else content)
+        try:
+            assert np.isfinite(CNN.load(path).logits(np.zeros((1, 28, 28), np.uint8))).all()
+        except UserError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > 100
 
 
 def test_saving_never_leaves_half_a_file(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """Picture files of every kind are opened alike; what is no picture is named, with the cause."""
 
+import os
+
 import numpy as np
 import pytest
 from pages import agree
-from PIL import Image
+from PIL import Image, ImageOps
 
 from errors import UserError
 from photos import opening
@@ -94,6 +96,131 @@ def test_too_many_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "MAX_PIXELS", 1000)
     with pytest.raises(UserError, match="too many"):
         open_picture(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n{} loop\n", "EPS"),
+        (b"8BPS\x00\x01" + bytes(60), "PSD"),
+        (b"\x01\x00\x00\x00" + bytes(36) + b" EMF" + bytes(60), "WMF"),
+        (b"SIMPLE  =                    T" + bytes(60), "FITS"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_holds_no_photo_is_refused_by_the_name_of_its_format(tmp_path, start, name):
+    """Before any decoder runs: the EPS here would run for ever."""
+    (tmp_path / "photo.jpg").write_bytes(start)
+    with pytest.raises(UserError, match=f"photo.jpg: {name} is no format of photos"):
+        open_picture(tmp_path / "photo.jpg")
+
+
+# EXIF data whose orientation is the text "6", and not the number.
+TEXT = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x02\x00\x02\x00\x00\x006\x00\x00\x00\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize("orientation", (0, 1, 9, 77, TEXT), ids=lambda value: "text" if value == TEXT else value)
+def test_an_orientation_that_means_nothing_is_ignored(tmp_path, orientation):
+    exif = orientation
+    if exif is not TEXT:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+    Image.fromarray(gradient_picture()).save(tmp_path / "odd.png", exif=exif)
+    picture, size = open_to_read(tmp_path / "odd.png")
+    assert np.array_equal(picture, gradient_picture()) and size == (60, 40)
+
+
+def test_every_orientation_is_undone(tmp_path):
+    """Held against Pillow's own."""
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(gradient_picture()).save(tmp_path / "turned.png", exif=exif)
+        picture, size = open_to_read(tmp_path / "turned.png")
+        with Image.open(tmp_path / "turned.png") as image:
+            wanted = np.asarray(ImageOps.exif_transpose(image))
+        assert np.array_equal(picture, wanted) and size == wanted.shape[1::-1]
+
+
+def test_metadata_that_is_broken_costs_no_picture(tmp_path):
+    path = tmp_path / "broken.png"
+    broken = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02\x01\x12"
+    Image.fromarray(gradient_picture()).save(path, exif=broken)
+    assert np.array_equal(open_picture(path), gradient_picture())
+
+
+# -- damage -----------------------------------------------------------------------------------------------------------
+
+EXIF = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00"
+KINDS = {
+    "bmp": {}, "gif": {}, "ico": {}, "jp2": {}, "pcx": {}, "png": {}, "ppm": {}, "tga": {}, "webp": {}, "avif": {},
+    "jpg": {}, "progressive.jpg": {"progressive": True}, "exif.jpg": {"exif": EXIF}, "tif": {},
+    "deflate.tif": {"compression": "tiff_adobe_deflate"}, "lzw.tif": {"compression": "tiff_lzw"},
+    "jpeg.tif": {"compression": "jpeg"},
+}  # fmt: skip
+DAMAGED = 300
+
+
+def damage(content, random):
+    """The content cut, with bytes changed, with a stretch of zeros, or with a stretch repeated."""
+    content = bytearray(content)
+    kind = random.integers(4)
+    first = int(random.integers(len(content)))
+    length = int(random.integers(1, 64))
+    if kind == 0:
+        return bytes(content[:first])
+    if kind == 1:
+        for place in random.integers(0, min(len(content), 400), length // 8 + 1):  # headers break most
+            content[place] = random.integers(256)
+    elif kind == 2:
+        content[first : first + length] = bytes(length)
+    else:
+        content[first:first] = content[first : first + length]
+    return bytes(content)
+
+
+def test_damaged_pictures_are_read_or_named_in_one_line(tmp_path, capfd):
+    """And nothing else appears on the screen, whatever a library in C has to say."""
+    whole = {}
+    for kind, options in KINDS.items():
+        path = tmp_path / f"whole.{kind}"
+        Image.fromarray(gradient_picture()).save(path, **options)
+        whole[kind] = path.read_bytes()
+    random = np.random.default_rng(14)
+    read = refused = 0
+    for number in range(DAMAGED):
+        kind = list(KINDS)[number % len(KINDS)]
+        path = tmp_path / f"damaged.{kind}"
+        path.write_bytes(damage(whole[kind], random))
+        try:
+            picture, _ = open_to_read(path)
+            assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+            read += 1
+        except UserError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+            refused += 1
+    assert read > DAMAGED / 10 and refused > DAMAGED / 5, "both must occur"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_library_prints_by_itself_is_dropped(tmp_path, monkeypatch, capfd):
+    Image.fromarray(gradient_picture()).save(tmp_path / "a.png")
+    load = Image.Image.load
+    monkeypatch.setattr(Image.Image, "load", lambda image: (os.write(2, b"libtiff: odd tag\n"), load(image))[1])
+    open_picture(tmp_path / "a.png")
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+def test_an_error_that_no_decoder_should_raise_is_one_line(tmp_path, monkeypatch):
+    Image.fromarray(gradient_picture()).save(tmp_path / "a.png")
+
+    def fail(*_):
+        raise ZeroDivisionError("float division\nby zero")
+
+    monkeypatch.setattr(Image.Image, "draft", fail)
+    with pytest.raises(UserError, match=r"a.png: damaged picture \(float division by zero\)"):
+        open_to_read(tmp_path / "a.png")
 
 
 # -- open_to_read: a large JPEG is decoded smaller ---------------------------------------------------------------------
