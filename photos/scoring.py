@@ -23,10 +23,10 @@ def read_manifest(path):
     Raises UserError when it cannot be read, when it has no rows, or when a label has no digit.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:  # "sig": Excel begins a text with a byte order mark
             rows = list(csv.DictReader(file, delimiter="\t"))
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except (UnicodeDecodeError, csv.Error):  # csv refuses a field of more than 131,072 characters
+        raise UserError(f"{path}: not a text file in UTF-8, or no table") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     if not rows or not all(row.get("file") and digits_of(row.get("label") or "") for row in rows):

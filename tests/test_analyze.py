@@ -242,7 +242,14 @@ def test_evaluate_agrees_with_what_is_read(run_analyze, one_line, tmp_path):
     assert (tmp_path / "sheet" / "failures.png").exists()
 
 
-@pytest.mark.parametrize("content", ("", "file\tlabel\n", "file\tlabel\na.png\tnothing\n", "name\tdigits\na.png\t12\n"))
+@pytest.mark.parametrize(
+    "content",
+    (
+        "", "file\tlabel\n", "file\tlabel\na.png\tnothing\n", "name\tdigits\na.png\t12\n",
+        f"file\tlabel\na.png\t{'1' * 200_000}\n",
+    ),
+    ids=("empty", "no rows", "no digits", "other columns", "a huge field"),
+)  # fmt: skip
 def test_bad_manifests_are_one_line(run_analyze, one_line, tmp_path, content):
     (tmp_path / "set.tsv").write_text(content)
     result = run_analyze("--evaluate", tmp_path / "set.tsv")

@@ -82,3 +82,9 @@ def test_what_is_no_manifest_is_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(UserError, match="set.tsv: "):
         read_manifest(path)
+
+
+def test_a_manifest_from_excel_is_read(tmp_path):
+    """It begins with a byte order mark and ends its lines with two characters."""
+    (tmp_path / "set.tsv").write_bytes("file\tlabel\r\na.png\t12\r\n".encode("utf-8-sig"))
+    assert read_manifest(tmp_path / "set.tsv") == [{"file": "a.png", "label": "12"}]
