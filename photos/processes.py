@@ -5,6 +5,8 @@ Nothing else in the project starts processes to work on images. How they and Ctr
 
 import contextlib
 import multiprocessing
+import os
+import threading
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 
 import cv2
@@ -62,3 +64,10 @@ def _call(job, count, bar):
 def _start_process():
     interrupts.ignore()  # Ctrl-C also reaches the parent process, which then sends no more jobs
     cv2.setNumThreads(1)  # there is a process for every core
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    """A parent that is killed cannot end its processes, which would wait for jobs for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -345,6 +345,24 @@ def test_ctrl_c_while_the_sets_are_made_ends_all_processes(name, when, tmp_path)
     assert not model.exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to kill another process with")
+@pytest.mark.parametrize("kill", ["SIGTERM", "SIGKILL"])
+def test_a_killed_script_leaves_no_process_at_work(kill, tmp_path):
+    """Only the script itself is killed; its processes must notice."""
+    options = ROOT / "cnn_jit.py", "--images", 40_000, "--epoch", 1, "--save", tmp_path / "model.npz"
+    printed = tmp_path / "stderr.txt"
+    with started(options, printed, start_new_session=True) as process:
+        try:
+            wait_until(lambda: "k/50.0k" in printed.read_text(), process)
+            process.send_signal(signal.Signals[kill])
+            process.communicate(timeout=30)  # comes back when nobody is left who could print
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # nobody is left, as it should be
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.Signals[kill]
+    assert [path.name for path in tmp_path.iterdir()] == ["stderr.txt"]
+
+
 def test_ctrl_c_before_training_leaves_without_a_traceback(capsys):
     def interrupted():
         raise KeyboardInterrupt
