@@ -112,6 +112,9 @@ def _what_else(path):
 @contextlib.contextmanager
 def _silent_libraries():
     """Drop what libraries in C print on stderr by themselves, such as libtiff about a damaged file."""
+    if sys.stderr is None:  # closed by whoever started the program
+        yield
+        return
     sys.stderr.flush()
     saved = os.dup(STDERR)
     try:

@@ -23,11 +23,9 @@ from model_file import Parameters
 from network import LEARNING_RATE, Epoch, initial_parameters
 
 # The same run on few images: an epoch of all 60,000 takes seconds on a CPU, and bench.py asks for many.
-BATCH_SIZES, LARGE_BATCHES = (1, 16), (16, 64)
-SMALL = f"""
+SMALL = """
 import bench, functools
 bench.FULL, bench.TESTS, bench.Settings = 300, 200, functools.partial(bench.Settings, repeats=2)
-bench.BATCH_SIZES, bench.LARGE_BATCHES = {BATCH_SIZES}, {LARGE_BATCHES}
 bench.run(bench.main)
 """
 CHARTS = {"epoch_time", "learning", "ladder", "batch_sizes"} | ({"blocks"} if HAS_GPU else set())
@@ -61,10 +59,10 @@ def test_a_run_writes_whole_results(small_run):
         assert row["images_per_second"] == pytest.approx(300 / row["epoch_seconds"]["median"])
         assert 0 <= row["accuracy_few"] <= 1
     sizes = [row["batch_size"] for row in results["batches"] if row["name"] == "Numba threads"]
-    assert sizes == list(BATCH_SIZES)
+    assert sizes == list(bench.BATCH_SIZES)
     first = results["first_steps"]
     assert sum(row["compiled_seconds"] for row in first) > sum(row["cached_seconds"] for row in first)
-    assert [row["batch_size"] for row in results["fastest"]["epochs"]] == list(LARGE_BATCHES)
+    assert [row["batch_size"] for row in results["fastest"]["epochs"]] == list(bench.LARGE_BATCHES)
     assert report.all_tables(results) in printed
 
 

@@ -1,6 +1,7 @@
 """Picture files of every kind are opened alike; what is no picture is named, with the cause."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -210,6 +211,12 @@ def test_what_a_library_prints_by_itself_is_dropped(tmp_path, monkeypatch, capfd
     open_picture(tmp_path / "a.png")
     os.write(2, b"after")
     assert capfd.readouterr().err == "after"
+
+
+def test_a_picture_is_opened_where_stderr_is_closed(tmp_path, monkeypatch):
+    Image.fromarray(gradient_picture()).save(tmp_path / "a.png")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert np.array_equal(open_picture(tmp_path / "a.png"), gradient_picture())
 
 
 def test_an_error_that_no_decoder_should_raise_is_one_line(tmp_path, monkeypatch):

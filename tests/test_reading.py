@@ -71,6 +71,9 @@ def test_a_large_jpeg_is_read_the_same_from_fewer_pixels(shipped, tmp_path, held
     assert all(700 < digit.box[0] < 2600 and 200 < digit.box[3] < 320 for digit in reading.digits)
 
 
+FIRST_PHOTOS = 37  # the rows of the manifest that the first limits were set for; the later ones are far harder
+
+
 @pytest.fixture(scope="module")
 def photo_scores(shipped):
     if not PHOTOS.exists():
@@ -78,16 +81,31 @@ def photo_scores(shipped):
     return scored(PHOTOS / "manifest.tsv", shipped)
 
 
+def right_number_of_digits(scores):
+    return sum(len(score.reading.digits) == len(score.wanted) for score in scores) / len(scores)
+
+
 def test_photos_give_the_right_number_of_digits(photo_scores):
-    right = sum(len(score.reading.digits) == len(score.wanted) for score in photo_scores)
-    assert right / len(photo_scores) >= 0.86
+    assert right_number_of_digits(photo_scores[:FIRST_PHOTOS]) >= 0.9
 
 
-def test_photos(photo_scores, tmp_path):
+def test_photos(photo_scores):
+    digit_accuracy, exact = accuracy(photo_scores[:FIRST_PHOTOS])
+    assert digit_accuracy >= 0.96
+    assert exact >= 0.84
+    assert calibration(photo_scores[:FIRST_PHOTOS])[1] <= 0.05
+
+
+def test_all_photos_are_read_no_worse_than_so_far(photo_scores):
     digit_accuracy, exact = accuracy(photo_scores)
     assert digit_accuracy >= 0.9
     assert exact >= 0.78
+    assert right_number_of_digits(photo_scores) >= 0.86
     assert calibration(photo_scores)[1] <= 0.05
+
+
+def test_the_scores_are_those_of_the_official_scorer(photo_scores, tmp_path):
+    digit_accuracy, exact = accuracy(photo_scores)
     readings = tmp_path / "readings.tsv"
     with open(readings, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter="\t").writerows((score.row["file"], score.read) for score in photo_scores)
