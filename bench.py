@@ -45,6 +45,7 @@ from conv_gpu import Conv3x3GPU
 from epoch_gpu import as_words
 from errors import Parser, UserError, number, run
 from files import replacing
+from gpu_launch import BLOCK_SHAPES
 from network import initial_parameters, scale
 from sizes import CONVOLVED_SIZE
 
@@ -55,7 +56,6 @@ CPU_IMAGES = 10_000  # at most, where the CPU's threads are timed for every batc
 BATCH_SIZES = (1, 4, 16, 64, 256, 1024)
 LARGE_BATCHES = (64, 128, 1024)
 TARGET = 0.97  # of the test images
-BLOCKS = ((8, 8), (16, 16), (32, 32))
 
 
 class Data(NamedTuple):
@@ -262,7 +262,7 @@ def measure_blocks(rungs, data, settings):
     count = min(TESTS, 2**28 // (CONVOLVED_SIZE * CONVOLVED_SIZE * 4 * settings.filters))
     images = cuda.to_device(scale(data.test[0][:count]))
     rows = []
-    for block in tqdm(BLOCKS, desc="block shapes"):
+    for block in tqdm(BLOCK_SHAPES, desc="block shapes"):
         layer = Conv3x3GPU(start.filters, start.filter_biases, "none", block)
         kernel = time_calls(lambda layer=layer: layer.forward(images), synchronize=cuda.synchronize)
         epoch = summary(train(LAYERS, data.train, settings, epochs=1, block=block).seconds)

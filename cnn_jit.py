@@ -28,7 +28,7 @@ import kernel_cache  # noqa: F401 (where the compiled functions are kept)
 from errors import run
 from model_file import Parameters
 from network import Network
-from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
+from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE, WINDOWS
 from training import train_script, training_parser
 
 # What the compiler may do for speed. ORDERED: fuse multiplications with additions ("contract"), ignore the sign of a
@@ -37,7 +37,6 @@ from training import train_script, training_parser
 # diverges is noticed. With NumPy's error model no division first checks for zero.
 ORDERED = {"fastmath": {"contract", "nsz", "arcp"}, "error_model": "numpy", "cache": True}
 FAST = ORDERED | {"fastmath": {"contract", "nsz", "arcp", "reassoc"}}
-WINDOWS = POOLED_SIZE * POOLED_SIZE  # 2x2 windows of the pooling
 
 
 @njit(**FAST)

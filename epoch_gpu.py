@@ -73,7 +73,6 @@ from epoch_plan import (
     READING,
     SIMULATOR,
     WARP_SIZE,
-    WINDOWS,
     WORDS,
     make_plan,
     max_registers,
@@ -82,7 +81,7 @@ from epoch_plan import (
 )
 from gpu_instructions import add_release, index, load_acquire, load_pair
 from gpu_launch import SIMULATED, Repeated, gpu_problem
-from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
+from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE, WINDOWS
 
 MAX_FILTERS = 2 * SIMULATOR.threads if SIMULATED else epoch_plan.MAX_FILTERS
 MAX_FILTERS_READ = 2 * SIMULATOR.threads if SIMULATED else epoch_plan.MAX_FILTERS_READ

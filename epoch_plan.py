@@ -16,11 +16,10 @@ tests check the same lines that the kernel runs.
 from typing import NamedTuple
 
 from distortion import NUM_COEFFICIENTS, NUM_DRAWS, PADDED
-from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
+from sizes import IMAGE_SIZE, NUM_CLASSES, WINDOWS
 
 PIXELS = IMAGE_SIZE * IMAGE_SIZE
 WORDS = PIXELS // 4  # an image in words of 32 bits, four pixels each: a quarter of the loads
-WINDOWS = POOLED_SIZE * POOLED_SIZE  # 2x2 windows of the pooling
 FILTER_VALUES = 9 + 1  # what a filter learns: nine weights and a bias
 WARP_SIZE = 32  # threads that run together
 MAX_SHARED = 48 * 1024  # bytes of shared memory that a block can have without asking the driver for more

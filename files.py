@@ -1,6 +1,7 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the hash of source files that tells whether one has changed."""
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -25,3 +26,12 @@ def replacing(path):
         os.replace(scratch, path)
     finally:
         Path(scratch).unlink(missing_ok=True)
+
+
+def source_hash(folder, names):
+    """A hash, as a string, of the files with these names in a folder (a Path): another one after any edit."""
+    source = hashlib.sha256()
+    for name in names:
+        content = (folder / name).read_bytes()
+        source.update(f"{name} {len(content)} ".encode() + content)
+    return source.hexdigest()

@@ -23,6 +23,7 @@ from errors import UserError
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
+BLOCK_SHAPES = ((8, 8), (16, 16), (32, 32))  # threads in a block: the shapes that are compared
 BLOCK = (16, 16)  # threads in a block, unless the caller chooses
 DEVICES = ("auto", "cuda", "cpu")
 MAX_THREADS = 1024  # in a block, on every CUDA GPU

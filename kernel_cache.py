@@ -12,12 +12,13 @@ written, a temporary folder serves until the program ends.
 """
 
 import atexit
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
 
 from numba import config
+
+from files import source_hash
 
 ROOT = Path(__file__).resolve().parent
 PARENT = ROOT / "__pycache__"
@@ -30,11 +31,7 @@ SOURCES = (  # all files with functions that Numba compiles and keeps, and with 
 
 def folder():
     """The folder for the source as it is now."""
-    source = hashlib.sha256()
-    for name in SOURCES:
-        content = (ROOT / name).read_bytes()
-        source.update(f"{name} {len(content)} ".encode() + content)
-    return PARENT / f"{PREFIX}{source.hexdigest()[:16]}"
+    return PARENT / f"{PREFIX}{source_hash(ROOT, SOURCES)[:16]}"
 
 
 def use_folder():

@@ -21,7 +21,7 @@ import numpy as np
 from numba import cuda
 
 from errors import Parser
-from gpu_launch import SIMULATED, Repeated, gpu_problem, graph_problem, grid
+from gpu_launch import BLOCK_SHAPES, SIMULATED, Repeated, gpu_problem, graph_problem, grid
 from sizes import IMAGE_SIZE
 
 TOLERANCE = 1e-5  # float32 rounds to 6e-8, and the longest sum here, of 64 x 676 numbers, loses some bits more
@@ -46,7 +46,7 @@ class Work(NamedTuple):
         return self.convolved_size // 2
 
 
-ON_GPU = Work(IMAGE_SIZE, 8, 64, ((8, 8), (16, 16), (32, 32)))
+ON_GPU = Work(IMAGE_SIZE, 8, 64, BLOCK_SHAPES)
 IN_SIMULATOR = Work(8, 2, 2, ((4, 4),))
 
 

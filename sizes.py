@@ -3,4 +3,5 @@
 IMAGE_SIZE = 28  # pixels on each side of an image, as in MNIST
 CONVOLVED_SIZE = IMAGE_SIZE - 2  # places on each side where a 3x3 window fits into the image
 POOLED_SIZE = CONVOLVED_SIZE // 2  # 2x2 windows on each side
+WINDOWS = POOLED_SIZE * POOLED_SIZE  # of the pooling
 NUM_CLASSES = 10  # the digits 0 to 9

@@ -90,6 +90,11 @@ class Trained(NamedTuple):
     images: int  # that one epoch learns from
 
 
+def epochs_to_train(epochs, settings, warm_up):
+    """These epochs, or more: after one that warms up there must be `settings.repeats` to time."""
+    return max(epochs, 1 + settings.repeats) if warm_up else epochs
+
+
 def train(rung, data, settings, epochs=None, batch_size=None, progress=None, warm_up=True, **options):
     """Train a new network on data (images, labels).
 
@@ -105,7 +110,7 @@ def train(rung, data, settings, epochs=None, batch_size=None, progress=None, war
         if network.epochs_trained == epochs:
             learned.append(network.parameters)
 
-    total = max(epochs, 1 + settings.repeats) if warm_up else epochs
+    total = epochs_to_train(epochs, settings, warm_up)
     history = network.fit(*data, total, batch_size, learning_rate(batch_size), progress, after_epoch)
     seconds = [epoch.seconds for epoch in history]
     return Trained(history[:epochs], learned[0], seconds[1:] if warm_up else seconds, len(data[0]))
@@ -116,7 +121,7 @@ def train_all(rungs, data, settings):
     trained = {}
     for rung in rungs:
         warm_up = rung is not PLAIN  # plain Python has nothing to compile or to load, and each epoch takes seconds
-        epochs = max(settings.epochs, 1 + settings.repeats) if warm_up else settings.epochs
+        epochs = epochs_to_train(settings.epochs, settings, warm_up)
         with Bar(f"{rung.name:13}", epochs * len(data[0])) as bar:
             trained[rung.name] = train(rung, data, settings, progress=bar, warm_up=warm_up)
     return trained

@@ -11,13 +11,12 @@ Every image goes through `normalise`, as the digits of a photo do. Ctrl-C meanwh
 """
 
 import contextlib
-import hashlib
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from files import replacing
+from files import replacing, source_hash
 from mnist_data import DATA_DIR
 from photos.normalise import normalise
 from photos.processes import CHUNK, in_processes
@@ -86,7 +85,7 @@ def whole_sets(mnist, seed, meanwhile=None):
     It is kept because on a GPU it takes longer to make than the training takes. It is made again when it is missing or
     damaged, or when the seed or the code has changed.
     """
-    version = _version(seed)
+    version = f"{seed} {source_hash(ROOT, SOURCES)}"
     try:
         with np.load(KEPT, allow_pickle=False) as kept:
             if str(kept["version"]) == version:
@@ -97,14 +96,6 @@ def whole_sets(mnist, seed, meanwhile=None):
     images, labels = train_set
     _keep(version=version, train_images=images, train_labels=labels, test_images=test_images)
     return train_set, test_images
-
-
-def _version(seed):
-    """A hash of the seed and of SOURCES, as a string."""
-    version = hashlib.sha256(str(seed).encode())
-    for name in SOURCES:
-        version.update((ROOT / name).read_bytes())
-    return version.hexdigest()
 
 
 def _keep(**arrays):

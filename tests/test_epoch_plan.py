@@ -19,7 +19,6 @@ from epoch_plan import (
     READING,
     SIMULATOR,
     WARP_SIZE,
-    WINDOWS,
     Shape,
     make_plan,
     max_registers,
@@ -29,7 +28,7 @@ from epoch_plan import (
     shared_bytes,
 )
 from network import MAX_BATCH
-from sizes import NUM_CLASSES
+from sizes import NUM_CLASSES, WINDOWS
 
 LARGEST_INDEX = 2**31 - 1
 

@@ -8,8 +8,9 @@ import pytest
 import reference
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cnn_jit import WINDOWS, CNNJit, convolve_and_pool, pixel_under, split_columns
+from cnn_jit import CNNJit, convolve_and_pool, pixel_under, split_columns
 from network import epoch_order, initial_parameters, scale
+from sizes import WINDOWS
 
 
 def split(image):
