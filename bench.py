@@ -153,7 +153,7 @@ def measure_ladder(rungs, trained, data, settings, card):
 
 def test_accuracy(trained, data, settings):
     """Accuracy of learned weights on the test set. One engine reads for all, so that only the weights can differ."""
-    return CNNJit(settings.filters, "none", settings.seed, trained.parameters).evaluate(*data.test)[1]
+    return CNNJit(settings.filters, "none", settings.seed, parameters=trained.parameters).evaluate(*data.test)[1]
 
 
 def measure_fastest(rungs, rows, data, settings):

@@ -24,7 +24,7 @@ class CNN(Network):
         filters, filter_biases, weights, biases = (array.copy() for array in parameters)
         self.conv = Conv3x3(filters, filter_biases, self.activation)  # 28x28 -> 26x26xF
         self.pool = MaxPool2()  # 26x26xF -> 13x13xF
-        self.softmax = Softmax(weights, biases)  # 13x13xF -> 10
+        self.softmax = Softmax(weights, biases)  # 13x13xF -> C
 
     @property
     def parameters(self):

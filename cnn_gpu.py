@@ -19,7 +19,7 @@ A path, --path, is one way to train on the GPU. The class that trains along it i
 methods:
 
     Rung(network, images, labels)                              to train this CNNGPU on this set
-    problem(num_filters)                                       static: why it is not possible here, in one line, or None
+    problem(num_filters, num_classes)                          static: why it is not possible here, in one line, or None
     distort(epoch)                                             from now on, train on images distorted for this epoch
     train_epoch(order, batch_size, learning_rate, progress)    as `Network._train_epoch` says
 """
@@ -38,7 +38,7 @@ from model_file import Parameters
 from naive_gpu import NaiveRung
 from network import Network
 from pool_gpu import MaxPool2GPU
-from sizes import IMAGE_SIZE
+from sizes import IMAGE_SIZE, NUM_CLASSES
 from softmax_gpu import SoftmaxGPU
 from training import train_script, training_parser
 
@@ -46,18 +46,18 @@ RUNGS = {"naive": NaiveRung, "layers": LayersRung, "graph": GraphRung, "epoch": 
 PATHS = tuple(RUNGS)
 
 
-def path_problem(path, num_filters):
+def path_problem(path, num_filters, num_classes=NUM_CLASSES):
     """None when this GPU, its driver and its packages allow a path, otherwise the reason in one line."""
-    return RUNGS[path].problem(num_filters)
+    return RUNGS[path].problem(num_filters, num_classes)
 
 
-def possible_path(path, num_filters):
+def possible_path(path, num_filters, num_classes=NUM_CLASSES):
     """(the path to take, refusals): this path, or the next slower one that is possible here.
 
     refusals: for each path that is not possible, a line that says why.
     """
     refused = []
-    while problem := path_problem(path, num_filters):
+    while problem := path_problem(path, num_filters, num_classes):
         slower = PATHS[PATHS.index(path) - 1]
         refused.append(f"path {path} is not possible here ({problem}): taking {slower}")
         path = slower
@@ -86,12 +86,12 @@ class CNNGPU(Network):
             )
         self.conv = Conv3x3GPU(filters, filter_biases, self.activation, self.block)  # Nx28x28 -> Nx26x26xF
         self.pool = MaxPool2GPU(self.block)  # Nx26x26xF -> Nx13x13xF
-        self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> Nx10
+        self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> NxC
         self.flat_parameters = [array.reshape(array.size) for array in self.device_parameters]
 
     @property
     def device_parameters(self):
-        """The device arrays: filters (F, 3, 3), filter biases (F,), weights (10, K), biases (10,)."""
+        """The device arrays: filters (F, 3, 3), filter biases (F,), weights (C, K), biases (C,)."""
         return self.conv.filters, self.conv.biases, self.softmax.weights, self.softmax.biases
 
     @property
@@ -104,7 +104,7 @@ class CNNGPU(Network):
         path = path or self.path
         if path not in PATHS:
             raise ValueError(f"path must be one of {PATHS}, not {path!r}")
-        self._path, refused = possible_path(path, self.num_filters)
+        self._path, refused = possible_path(path, self.num_filters, self.num_classes)
         for line in refused:
             print(line, file=sys.stderr)
         try:
@@ -119,10 +119,10 @@ class CNNGPU(Network):
 
         It trains and reads blank images with another network of the same form; this one does not change.
         """
-        path, _ = possible_path(self.path, self.num_filters)
+        path, _ = possible_path(self.path, self.num_filters, self.num_classes)
         count = batch_size if path == "epoch" else 1  # the kernels of the other paths take any number
         blank = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-        twin = CNNGPU(self.num_filters, self.activation, block=self.block, path=path)
+        twin = CNNGPU(self.num_filters, self.activation, num_classes=self.num_classes, block=self.block, path=path)
         twin.fit(blank, np.zeros(count, np.int32), 1, count, 0, augment=augment)
         twin.logits(blank[:1])
 
@@ -142,7 +142,8 @@ class CNNGPU(Network):
         device_images: a device array (N, 196) uint32, four pixels to a word (see `as_words`).
         """
         if self._reader is None:
-            self._reader = Reader(self.num_filters, self.activation == "relu", self.flat_parameters)
+            relu = self.activation == "relu"
+            self._reader = Reader(self.num_filters, self.num_classes, relu, self.flat_parameters)
         return self._reader.read(device_images)
 
     def _logits(self, images):

@@ -11,11 +11,12 @@ threads ever add to the same number, so the result depends neither on their spee
 The vector units of a CPU multiply eight or sixteen numbers at once, if these lie side by side in memory (SIMD). So the
 innermost loops run over the 169 windows of the pooling. `split_columns` lays out the pixels so that what neighbouring
 windows see at the same place lies side by side, and the activations and weights of a filter lie together: pooled
-(F, 169), weights (10, F, 169).
+(F, 169), weights (C, F, 169).
 
     tap      one of the nine numbers of a filter, 0..8, row by row; taps (F, 9) float32 are those of all filters
     window   one of the 169 windows (2x2) of the pooling, 0..168, row by row
     place    one of the four positions that a filter has in a window, 0..3, row by row
+    classes  the tuple (0, ..., C-1); the length of a tuple is part of its type, so the compiler unrolls loops over it
 """
 
 import math
@@ -28,7 +29,7 @@ import kernel_cache  # noqa: F401 (where the compiled functions are kept)
 from errors import run
 from model_file import Parameters
 from network import Network
-from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE, WINDOWS
+from sizes import IMAGE_SIZE, POOLED_SIZE, WINDOWS
 from training import train_script, training_parser
 
 # What the compiler may do for speed. ORDERED: fuse multiplications with additions ("contract"), ignore the sign of a
@@ -96,8 +97,8 @@ def convolve_and_pool(columns, taps, filter_biases, relu, pooled, winners):
 
 @njit(**FAST)
 def dense_forward(inputs, weights, biases, logits):
-    """inputs (K,), weights (10, K) -> logits (10,)."""
-    for c in range(NUM_CLASSES):
+    """inputs (K,), weights (C, K) -> logits (C,)."""
+    for c in range(len(weights)):
         total = float32(0)
         for k in range(len(inputs)):
             total += inputs[k] * weights[c, k]
@@ -105,24 +106,24 @@ def dense_forward(inputs, weights, biases, logits):
 
 
 @njit(**FAST)
-def dense_backward(grad_logits, weights, grad_inputs):
-    """grad_logits (10,), weights (10, K) -> grad_inputs (K,)."""
+def dense_backward(grad_logits, weights, classes, grad_inputs):
+    """grad_logits (C,), weights (C, K) -> grad_inputs (K,)."""
     for k in range(len(grad_inputs)):
         total = float32(0)
-        for c in range(NUM_CLASSES):
+        for c in range(len(classes)):
             total += grad_logits[c] * weights[c, k]
         grad_inputs[k] = total
 
 
 @njit(**FAST)
-def cross_entropy(logits, label, grad_logits):
-    """logits (10,) -> grad_logits (10,), probabilities - onehot. Returns (loss, 1 if read right)."""
+def cross_entropy(logits, label, classes, grad_logits):
+    """logits (C,) -> grad_logits (C,), probabilities - onehot. Returns (loss, 1 if read right)."""
     largest = logits.max()
     total = float32(0)
-    for c in range(NUM_CLASSES):
+    for c in range(len(classes)):
         grad_logits[c] = math.exp(logits[c] - largest)
         total += grad_logits[c]
-    for c in range(NUM_CLASSES):
+    for c in range(len(classes)):
         grad_logits[c] /= total
     grad_logits[label] -= float32(1)
     return math.log(total) + largest - logits[label], int(logits.argmax() == label)
@@ -154,21 +155,21 @@ def filter_gradient(columns, pooled, winners, relu, grad_pooled, grad_taps):
 
 
 @njit(**FAST)
-def learn_image(image, label, taps, filter_biases, relu, weights, biases, pooled, grad_logits, grad_taps):
-    """Forward and backward with one image: fill pooled (F, 169), grad_logits (10,) and grad_taps (F, 10).
+def learn_image(image, label, taps, filter_biases, relu, weights, biases, classes, pooled, grad_logits, grad_taps):
+    """Forward and backward with one image: fill pooled (F, 169), grad_logits (C,) and grad_taps (F, 10).
 
     Returns (loss, 1 if read right).
     """
     columns = np.empty((2, 4, IMAGE_SIZE // 2 * POOLED_SIZE), np.float32)
     winners = np.empty(pooled.shape, np.int32)
     grad_pooled = np.empty(pooled.shape, np.float32)
-    logits = np.empty(NUM_CLASSES, np.float32)
-    flat_weights = weights.reshape(NUM_CLASSES, -1)
+    logits = np.empty(len(classes), np.float32)
+    flat_weights = weights.reshape(len(classes), -1)
     split_columns(image, columns)
     convolve_and_pool(columns, taps, filter_biases, relu, pooled, winners)
     dense_forward(pooled.reshape(-1), flat_weights, biases, logits)
-    loss, hit = cross_entropy(logits, label, grad_logits)
-    dense_backward(grad_logits, flat_weights, grad_pooled.reshape(-1))
+    loss, hit = cross_entropy(logits, label, classes, grad_logits)
+    dense_backward(grad_logits, flat_weights, classes, grad_pooled.reshape(-1))
     for f in range(len(taps)):
         filter_gradient(columns, pooled[f], winners[f], relu, grad_pooled[f], grad_taps[f])
     return loss, hit
@@ -178,11 +179,11 @@ def learn_image(image, label, taps, filter_biases, relu, weights, biases, pooled
 def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, relu, weights):
     """Sum the batch's gradient for filter f and for the weights on its output, and take one step against it.
 
-    pooled (N, F, 169), grad_logits (N, 10), grad_taps (N, F, 10). step: learning rate / number of images.
+    pooled (N, F, 169), grad_logits (N, C), grad_taps (N, F, 10). step: learning rate / number of images.
     """
-    sums = np.zeros((NUM_CLASSES, WINDOWS), np.float32)
+    sums = np.zeros((len(weights), WINDOWS), np.float32)
     for n in range(len(pooled)):
-        for c in range(NUM_CLASSES):
+        for c in range(len(weights)):
             gradient = grad_logits[n, c]
             for window in range(WINDOWS):
                 sums[c, window] += gradient * pooled[n, f, window]
@@ -190,7 +191,7 @@ def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, 
             taps[f, tap] -= step * grad_taps[n, f, tap]
         if relu:
             filter_biases[f] -= step * grad_taps[n, f, 9]
-    for c in range(NUM_CLASSES):
+    for c in range(len(weights)):
         for window in range(WINDOWS):
             weights[c, f, window] -= step * sums[c, window]
 
@@ -199,11 +200,11 @@ def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, 
 def finish_step(grad_logits, losses, hits, step, biases):
     """Take one step against the gradient of the biases. Returns the sums of losses and hits.
 
-    grad_logits (N, 10), losses (N,), hits (N,).
+    grad_logits (N, C), losses (N,), hits (N,).
     """
     total_loss, total_hits = 0.0, 0
     for n in range(len(losses)):
-        for c in range(NUM_CLASSES):
+        for c in range(len(biases)):
             biases[c] -= step * grad_logits[n, c]
         total_loss += losses[n]
         total_hits += hits[n]
@@ -211,7 +212,7 @@ def finish_step(grad_logits, losses, hits, step, biases):
 
 
 @njit(parallel=True, **FAST)
-def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu, weights, biases, work):
+def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu, weights, biases, classes, work):
     """One step of SGD on images[batch]. Returns the summed loss and how many were read right.
 
     work: arrays for what the images leave, of at least as many as there are in the batch; see `CNNJit._train_epoch`.
@@ -221,7 +222,7 @@ def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu,
     step = float32(learning_rate / count)
     for n in prange(count):
         losses[n], hits[n] = learn_image(
-            images[batch[n]], labels[batch[n]], taps, filter_biases, relu, weights, biases,
+            images[batch[n]], labels[batch[n]], taps, filter_biases, relu, weights, biases, classes,
             pooled[n], grad_logits[n], grad_taps[n],
         )  # fmt: skip
     for f in prange(len(taps)):
@@ -233,29 +234,30 @@ def learn_batch(images, labels, batch, learning_rate, taps, filter_biases, relu,
 
 @njit(parallel=True, **FAST)
 def all_logits(images, taps, filter_biases, relu, weights, biases, logits):
-    """images (N, 28, 28) uint8 -> logits (N, 10)."""
+    """images (N, 28, 28) uint8 -> logits (N, C)."""
     for n in prange(len(images)):
         columns = np.empty((2, 4, IMAGE_SIZE // 2 * POOLED_SIZE), np.float32)
         pooled = np.empty((len(taps), WINDOWS), np.float32)
         winners = np.empty(pooled.shape, np.int32)
         split_columns(images[n], columns)
         convolve_and_pool(columns, taps, filter_biases, relu, pooled, winners)
-        dense_forward(pooled.reshape(-1), weights.reshape(NUM_CLASSES, -1), biases, logits[n])
+        dense_forward(pooled.reshape(-1), weights.reshape(len(weights), -1), biases, logits[n])
 
 
 class CNNJit(Network):
     """Conv3x3 -> MaxPool2 -> Softmax on CPU threads. See `Network` for what it takes and gives."""
 
     def _set_parameters(self, parameters):
+        self.classes = tuple(range(self.num_classes))
         filters, filter_biases, weights, biases = parameters
         self.taps = filters.reshape(-1, 9).copy()  # (F, 9)
         self.filter_biases = filter_biases.copy()
-        self.weights = np.array(weights.reshape(WINDOWS, -1, NUM_CLASSES).T, order="C")  # (10, F, 169)
+        self.weights = np.array(weights.reshape(WINDOWS, -1, self.num_classes).T, order="C")  # (C, F, 169)
         self.biases = biases.copy()
 
     @property
     def parameters(self):
-        weights = np.array(self.weights.T, order="C").reshape(-1, NUM_CLASSES)
+        weights = np.array(self.weights.T, order="C").reshape(-1, self.num_classes)
         return Parameters(self.taps.reshape(-1, 3, 3).copy(), self.filter_biases.copy(), weights, self.biases.copy())
 
     @property
@@ -265,7 +267,7 @@ class CNNJit(Network):
     def _train_epoch(self, data, order, batch_size, learning_rate, progress):
         work = (  # for each image of a batch
             np.empty((batch_size, self.num_filters, WINDOWS), np.float32),  # pooled
-            np.empty((batch_size, NUM_CLASSES), np.float32),  # grad_logits
+            np.empty((batch_size, self.num_classes), np.float32),  # grad_logits
             np.empty((batch_size, self.num_filters, 10), np.float32),  # grad_taps
             np.empty(batch_size, np.float64),  # losses
             np.empty(batch_size, np.int64),  # hits
@@ -273,14 +275,14 @@ class CNNJit(Network):
         total_loss = total_correct = 0
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
-            loss, correct = learn_batch(*data, batch, learning_rate, *self._state, work)
+            loss, correct = learn_batch(*data, batch, learning_rate, *self._state, self.classes, work)
             total_loss += loss
             total_correct += correct
             progress(len(batch), loss, correct)
         return lambda: (total_loss, total_correct)
 
     def _logits(self, images):
-        logits = np.empty((len(images), NUM_CLASSES), np.float32)
+        logits = np.empty((len(images), self.num_classes), np.float32)
         all_logits(images, *self._state, logits)
         return logits
 

@@ -13,7 +13,7 @@ step is ten launches, an epoch at batch 64 ten thousand. Here the blocks stay on
     -------- barrier: now every weight is new --------
 
 For the dense layer, blocks exchange only activations and gradients at the logits. The gradient of its weights would be
-ten times as much for each image. No two blocks ever add to the same number, so the sums need no atomic additions (only
+many times as much for each image. No two blocks ever add to the same number, so the sums need no atomic additions (only
 the counter of the barrier does), and the same seed gives the same bits.
 
 The file follows a step, phase by phase. Then come the two kernels, which call the phases in this order, and the host's
@@ -74,6 +74,8 @@ from epoch_plan import (
     SIMULATOR,
     WARP_SIZE,
     WORDS,
+    Shape,
+    ceil_div,
     make_plan,
     max_registers,
     memory_sizes,
@@ -86,7 +88,7 @@ from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE, WINDOWS
 MAX_FILTERS = 2 * SIMULATOR.threads if SIMULATED else epoch_plan.MAX_FILTERS
 MAX_FILTERS_READ = 2 * SIMULATOR.threads if SIMULATED else epoch_plan.MAX_FILTERS_READ
 ROW_WORDS = IMAGE_SIZE // 4
-TWO_IMAGES, TWO_LOGITS, TWO_FILTERS, PATCH = 2 * PIXELS, 2 * NUM_CLASSES, 2 * 9, 4 * 4  # sizes of arrays
+TWO_IMAGES, TWO_FILTERS, PATCH = 2 * PIXELS, 2 * 9, 4 * 4  # sizes of arrays
 TWO_FILTERS_VALUES = 2 * FILTER_VALUES
 
 
@@ -109,8 +111,8 @@ class Shared(NamedTuple):
     coefficients: object
     scratch: object  # used for one thing after another, as (rows, columns)
     partial_sums: object  # mostly (rows, WARP_SIZE + 1)
-    logits: object  # (10,)
-    exponentials: object  # (10,)
+    logits: object  # (C,)
+    exponentials: object  # (C,)
 
 
 class Registers(NamedTuple):
@@ -121,7 +123,7 @@ class Registers(NamedTuple):
     biases: object  # 2, theirs
     weights: object  # for each window and class the dense weights of its two filters
     patch: object  # 4 x 4 pixels, all that a filter sees at the four places of a pooling window
-    sums: object  # 10 for each image: parts of the logits, probabilities, their gradient; in the update: of weights
+    sums: object  # C for each image: parts of the logits, probabilities, their gradient; in the update: of weights
 
 
 class Learning(NamedTuple):
@@ -230,9 +232,9 @@ def load_two(plan, array, i, j):
 
 @device
 def fetch_weights(plan, weights, window, f, own_weights, first):
-    """Start to load the ten dense weights of filters f and f + 1 at a window, two by two, to own_weights[first:]."""
+    """Start to load the dense weights of filters f and f + 1 at a window, class by class, to own_weights[first:]."""
     k, other = index(window * plan.num_filters + f), index(min(f + 1, plan.num_filters - 1) - f)
-    for c in range(NUM_CLASSES):
+    for c in range(plan.num_classes):
         i = k + c * plan.num_inputs
         own_weights[first + 2 * c], own_weights[first + 2 * c + 1] = load_two(plan, weights, i, i + other)
 
@@ -252,7 +254,7 @@ def fetch_parameters(plan, filters, filter_biases, weights, registers):
     if plan.keep_weights:
         for i in range(plan.windows_per_thread):
             window = min(group + i * plan.groups, WINDOWS - 1)
-            fetch_weights(plan, weights, window, f, registers.weights, i * 2 * NUM_CLASSES)
+            fetch_weights(plan, weights, window, f, registers.weights, i * 2 * plan.num_classes)
 
 
 @device
@@ -315,24 +317,24 @@ def activate(plan, registers, f):
 
 @device
 def forward(plan, images, start, weights, registers, learning):
-    """Convolution, pooling and ReLU for this thread's filters and windows, and its part of the ten logits.
+    """Convolution, pooling and ReLU for this thread's filters and windows, and its part of the logits.
 
     The image is images[start : start + 784], in shared memory.
     """
     f, group = pair_and_group(plan)
-    for c in range(NUM_CLASSES):
+    for c in range(plan.num_classes):
         registers.sums[c] = float32(0)
     for i in range(plan.windows_per_thread):
         window = group + i * plan.groups
         if group < plan.groups and window < WINDOWS:
-            first = i * 2 * NUM_CLASSES if plan.keep_weights else 0
+            first = i * 2 * plan.num_classes if plan.keep_weights else 0
             if not plan.keep_weights:
                 fetch_weights(plan, weights, window, f, registers.weights, 0)
             load_patch(images, index(start + corner_of(window)), registers.patch)
             largest, other_largest, winner, other_winner = activate(plan, registers, f)
             learning.winners[2 * i], learning.winners[2 * i + 1] = winner, other_winner
             learning.pooled[2 * i], learning.pooled[2 * i + 1] = largest, other_largest
-            for c in range(NUM_CLASSES):
+            for c in range(plan.num_classes):
                 registers.sums[c] += largest * registers.weights[first + 2 * c]
                 registers.sums[c] += other_largest * registers.weights[first + 2 * c + 1]
 
@@ -341,7 +343,7 @@ def forward(plan, images, start, weights, registers, learning):
 def forward_two(plan, images, weights, registers):
     """As `forward`, for two images at once, to read them: nothing but the parts of their logits is stored."""
     f, group = pair_and_group(plan)
-    for c in range(2 * NUM_CLASSES):
+    for c in range(2 * plan.num_classes):
         registers.sums[c] = float32(0)
     for i in range(plan.windows_per_thread):
         window = min(group + i * plan.groups, WINDOWS - 1)
@@ -352,10 +354,10 @@ def forward_two(plan, images, weights, registers):
             largest, other_largest, _, _ = activate(plan, registers, f)
             if group >= plan.groups or group + i * plan.groups >= WINDOWS:
                 largest = other_largest = float32(0)
-            for c in range(NUM_CLASSES):
-                first = 2 * c + (i * 2 * NUM_CLASSES if plan.keep_weights else 0)
-                registers.sums[image * NUM_CLASSES + c] += largest * registers.weights[first]
-                registers.sums[image * NUM_CLASSES + c] += other_largest * registers.weights[first + 1]
+            for c in range(plan.num_classes):
+                first = 2 * c + (i * 2 * plan.num_classes if plan.keep_weights else 0)
+                registers.sums[image * plan.num_classes + c] += largest * registers.weights[first]
+                registers.sums[image * plan.num_classes + c] += other_largest * registers.weights[first + 1]
 
 
 # -- sums over a block ------------------------------------------------------------------------------------------------
@@ -386,14 +388,24 @@ def sum_over_threads(plan, sums, count, columns, terms, scratch, partial_sums):
     thread % columns == j. A row has one number more than it needs. With 32 columns, threads that read a column then
     meet all banks of shared memory and do not wait for each other (no bank conflict).
     """
+    most = TWO_FILTERS_VALUES  # of so many sums at a time, scratch has room for those of all threads
+    sum_some(plan, sums, 0, min(count, most), columns, terms, scratch, partial_sums)
+    for first in range(most, count, most):
+        sum_some(plan, sums, first, min(count - first, most), columns, terms, scratch, partial_sums)
+
+
+@device
+def sum_some(plan, sums, first, count, columns, terms, scratch, partial_sums):
+    """The part of `sum_over_threads` for `count` sums from number `first` on."""
     thread = index(cuda.threadIdx.x)
     for s in range(count):
-        scratch[s * plan.threads + thread] = sums[s]
+        scratch[s * plan.threads + thread] = sums[first + s]
     cuda.syncthreads()
     for i in range(0, count * columns, plan.threads):
         row, column = (thread + i) // columns, (thread + i) % columns
         if row < count:
-            partial_sums[row * (columns + 1) + column] = sum_row(scratch, row * plan.threads + column, columns, terms)
+            total = sum_row(scratch, row * plan.threads + column, columns, terms)
+            partial_sums[(first + row) * (columns + 1) + column] = total
     cuda.syncthreads()
 
 
@@ -401,42 +413,42 @@ def sum_over_threads(plan, sums, count, columns, terms, scratch, partial_sums):
 
 
 @device
-def largest_of(logits, first):
-    """The largest of logits[first : first + 10]."""
+def largest_of(plan, logits, first):
+    """The largest of logits[first : first + C]."""
     largest = logits[first]
-    for c in range(1, NUM_CLASSES):
+    for c in range(1, plan.num_classes):
         largest = max(largest, logits[first + c])
     return largest
 
 
 @device
-def softmax(shared, bias, has_class, own_class, probabilities):
-    """From the block's partial sums to the ten probabilities, in every thread's registers.
+def softmax(plan, shared, bias, has_class, own_class, probabilities):
+    """From the block's partial sums to the probabilities, in every thread's registers.
 
-    Ten threads of one warp (has_class) compute one logit, with the bias of their class, and one exponential each. An
-    exponential is slow, and ten in each thread of the block would be slower. Only in that warp do threads go different
-    ways (divergence). Returns (largest logit, sum of the exponentials).
+    For each class one thread of one warp (has_class) computes the logit, with the bias of the class, and the
+    exponential. An exponential is slow, and all of them in each thread of the block would be slower. Only in that warp
+    do threads go different ways (divergence). Returns (largest logit, sum of the exponentials).
     """
     if has_class:
         logit = bias + sum_row(shared.partial_sums, index(own_class) * (WARP_SIZE + 1), 1, WARP_SIZE)
         shared.logits[index(own_class)] = logit
     cuda.syncthreads()
-    largest = largest_of(shared.logits, 0)
+    largest = largest_of(plan, shared.logits, 0)
     if has_class:
         shared.exponentials[index(own_class)] = math.exp(shared.logits[index(own_class)] - largest)
     cuda.syncthreads()
-    total = sum_row(shared.exponentials, 0, 1, NUM_CLASSES)
+    total = sum_row(shared.exponentials, 0, 1, plan.num_classes)
     scaling = float32(1) / total
-    for c in range(NUM_CLASSES):
+    for c in range(plan.num_classes):
         probabilities[c] = shared.exponentials[c] * scaling
     return largest, total
 
 
 @device
-def is_first_largest(logits, label):
+def is_first_largest(plan, logits, label):
     """1 when the label's logit is the first of the largest ones, which makes it the answer; otherwise 0."""
     right = int32(1)
-    for c in range(NUM_CLASSES):
+    for c in range(plan.num_classes):
         if logits[c] > logits[label] or (c < label and logits[c] == logits[label]):
             right = int32(0)
     return right
@@ -464,11 +476,11 @@ def backward(plan, images, start, weights, registers, learning):
     for i in range(plan.windows_per_thread):
         window = group + i * plan.groups
         if group < plan.groups and window < WINDOWS:
-            first = i * 2 * NUM_CLASSES if plan.keep_weights else 0
+            first = i * 2 * plan.num_classes if plan.keep_weights else 0
             if not plan.keep_weights:
                 fetch_weights(plan, weights, window, f, registers.weights, 0)
             gradient = other_gradient = float32(0)
-            for c in range(NUM_CLASSES):
+            for c in range(plan.num_classes):
                 gradient += registers.sums[c] * registers.weights[first + 2 * c]
                 other_gradient += registers.sums[c] * registers.weights[first + 2 * c + 1]
             if plan.relu and learning.pooled[2 * i] <= float32(0):
@@ -518,9 +530,9 @@ def leave_filter_gradients(plan, tap_sums, shared, grad_filters):
 @device
 def clear_missing(plan, count, grad_logits):
     """In a smaller last batch, set the gradients of the missing images to 0. Those of the batch before stand there."""
-    if count < plan.batch_size and cuda.threadIdx.x < NUM_CLASSES:
+    if count < plan.batch_size and cuda.threadIdx.x < plan.num_classes:
         for n in range(count + cuda.blockIdx.x, plan.batch_size, plan.blocks):
-            grad_logits[index(n) * NUM_CLASSES + index(cuda.threadIdx.x)] = float32(0)
+            grad_logits[index(n) * plan.num_classes + index(cuda.threadIdx.x)] = float32(0)
 
 
 # -- the barrier of the whole grid ------------------------------------------------------------------------------------
@@ -566,7 +578,7 @@ def take_owned(plan, filters, filter_biases, weights, biases, learning):
 
 @device
 def fetch_chunk(plan, activations, grad_logits, first_image, first_input, chunk):
-    """Start to load a chunk of the batch: `tile_inputs` activations and the ten gradients at the logits of each image.
+    """Start to load a chunk of the batch: `tile_inputs` activations and all gradients at the logits of each image.
 
     All loads of a kind share one condition, so they start together and need not wait for each other. Images after the
     last one of the batch have gradient 0.
@@ -579,11 +591,11 @@ def fetch_chunk(plan, activations, grad_logits, first_image, first_input, chunk)
         first = index((first_image + n) * plan.num_inputs + min(first_input + k, plan.num_inputs - 1))
         for i in range(plan.activation_loads):
             chunk[i] = activations[first + i * plan.images_per_activation_load * plan.num_inputs]
-    c, n = thread % NUM_CLASSES, thread // NUM_CLASSES
+    c, n = thread % plan.num_classes, thread // plan.num_classes
     if n < plan.images_per_gradient_load:
-        first = index((first_image + n) * NUM_CLASSES + c)
+        first = index((first_image + n) * plan.num_classes + c)
         for i in range(plan.gradient_loads):
-            chunk[plan.activation_loads + i] = grad_logits[first + i * plan.images_per_gradient_load * NUM_CLASSES]
+            chunk[plan.activation_loads + i] = grad_logits[first + i * plan.images_per_gradient_load * plan.num_classes]
 
 
 @device
@@ -595,7 +607,7 @@ def store_chunk(plan, chunk, first_input, scratch):
         for i in range(plan.activation_loads):  # input number K, which the biases belong to, is always 1
             place = k * plan.chunk_stride + n + i * plan.images_per_activation_load
             scratch[place] = float32(1) if first_input + k == plan.num_inputs else chunk[i]
-    c, n = thread % NUM_CLASSES, thread // NUM_CLASSES
+    c, n = thread % plan.num_classes, thread // plan.num_classes
     if n < plan.images_per_gradient_load:
         for i in range(plan.gradient_loads):
             place = (plan.tile_inputs + c) * plan.chunk_stride + n + i * plan.images_per_gradient_load
@@ -604,7 +616,7 @@ def store_chunk(plan, chunk, first_input, scratch):
 
 @device
 def add_chunk(plan, scratch, sums):
-    """For this thread's input, add activation times gradient of the stored images to the sums of its ten weights.
+    """For this thread's input, add activation times gradient of the stored images to the sums of its weights.
 
     The `threads_per_input` threads that have the same input share out the images.
     """
@@ -613,7 +625,7 @@ def add_chunk(plan, scratch, sums):
         row, part = thread // plan.threads_per_input * plan.chunk_stride, thread % plan.threads_per_input
         for n in range(0, plan.chunk_images, plan.threads_per_input):
             activation = scratch[row + part + n]
-            for c in range(NUM_CLASSES):
+            for c in range(plan.num_classes):
                 sums[c] += activation * scratch[(plan.tile_inputs + c) * plan.chunk_stride + part + n]
 
 
@@ -625,7 +637,7 @@ def sum_tile(plan, activations, grad_logits, first_input, registers, learning, s
     conflicts fewer.
     """
     thread = index(cuda.threadIdx.x)
-    for c in range(NUM_CLASSES):
+    for c in range(plan.num_classes):
         registers.sums[c] = float32(0)
     fetch_chunk(plan, activations, grad_logits, 0, first_input, learning.chunk)
     for chunk in range(1, plan.num_chunks + 1):
@@ -637,7 +649,7 @@ def sum_tile(plan, activations, grad_logits, first_input, registers, learning, s
         cuda.syncthreads()
     if thread < plan.tile_inputs * plan.threads_per_input:
         row, part = thread // plan.threads_per_input, thread % plan.threads_per_input
-        for c in range(NUM_CLASSES):
+        for c in range(plan.num_classes):
             shared.scratch[c * plan.sums_stride + row * (plan.threads_per_input + 1) + part] = registers.sums[c]
     cuda.syncthreads()
 
@@ -653,7 +665,7 @@ def update_weights(plan, activations, grad_logits, step, weights, biases, regist
             k, c, exists = owned_weight(plan, block, thread, tile, i)
             mine = index(tile * plan.weights_per_thread + i)
             if exists:
-                row = (thread + i * plan.threads) // NUM_CLASSES
+                row = (thread + i * plan.threads) // plan.num_classes
                 first = c * plan.sums_stride + row * (plan.threads_per_input + 1)
                 learning.owned_weights[mine] -= step * sum_row(shared.scratch, first, 1, plan.threads_per_input)
                 if k < plan.num_inputs:
@@ -723,8 +735,10 @@ def kernels(plan, shape):
     The compiler sees the plan as constants. Only the sizes of arrays must be plain names.
     """
     padded_size = PADDED * PADDED if plan.distort else 1
+    classes, two_logits_size = plan.num_classes, 2 * plan.num_classes
     scratch_size, partial_sums_size = plan.scratch_size, plan.partial_sums_size
-    words_size, weights_size = plan.words_per_thread, plan.kept_windows * TWO_LOGITS
+    logit_sums_size = plan.logit_sums_size
+    words_size, weights_size = plan.words_per_thread, plan.kept_windows * 2 * plan.num_classes
     pooled_size, owned_weights_size = 2 * plan.windows_per_thread, plan.num_tiles * plan.weights_per_thread
     owned_filter_values_size, chunk_size = plan.filter_values_per_thread, plan.activation_loads + plan.gradient_loads
     gathered_size = plan.gather_rounds * plan.gather_loads
@@ -739,8 +753,8 @@ def kernels(plan, shape):
 
         rate_and_key (2,) float64: the learning rate, and the key of the epoch's distortions (distortion.py).
 
-        activations (images * K,) and grad_logits (images * 10,), with zeros after the batch, and grad_filters
-        (blocks * 10 * F,) pass work between the blocks; counter (1,) int32 is the barrier's; totals (2, blocks, 10)
+        activations (images * K,) and grad_logits (images * C,), with zeros after the batch, and grad_filters
+        (blocks * 10 * F,) pass work between the blocks; counter (1,) int32 is the barrier's; totals (2, blocks, C)
         float64 gets each block's summed losses and hits, by label.
         """
         shared = Shared(
@@ -750,8 +764,8 @@ def kernels(plan, shape):
             coefficients=cuda.shared.array(NUM_COEFFICIENTS, float32),
             scratch=cuda.shared.array(scratch_size, float32),
             partial_sums=cuda.shared.array(partial_sums_size, float32),
-            logits=cuda.shared.array(NUM_CLASSES, float32),
-            exponentials=cuda.shared.array(NUM_CLASSES, float32),
+            logits=cuda.shared.array(classes, float32),
+            exponentials=cuda.shared.array(classes, float32),
         )
         registers = Registers(
             words=cuda.local.array(words_size, uint32),
@@ -759,7 +773,7 @@ def kernels(plan, shape):
             biases=cuda.local.array(2, float32),
             weights=cuda.local.array(weights_size, float32),
             patch=cuda.local.array(PATCH, float32),
-            sums=cuda.local.array(NUM_CLASSES, float32),
+            sums=cuda.local.array(classes, float32),
         )
         learning = Learning(
             pooled=cuda.local.array(pooled_size, float32),
@@ -771,8 +785,8 @@ def kernels(plan, shape):
             gathered=cuda.local.array(gathered_size, float32),
         )
         thread, block = index(cuda.threadIdx.x), index(cuda.blockIdx.x)
-        own_class = thread - plan.last_warp  # the first ten threads of the last warp have a class each
-        has_class = 0 <= own_class < NUM_CLASSES
+        own_class = thread - plan.last_warp  # the first threads of the last warp have a class each
+        has_class = 0 <= own_class < plan.num_classes
 
         if plan.distort:
             clear_padded(plan, shared.padded)
@@ -796,7 +810,7 @@ def kernels(plan, shape):
             store_image(plan, registers.words, key, arriving, shared, start)  # instead of only waiting
             wait(counter, expected)
             fetch_parameters(plan, filters, filter_biases, weights, registers)
-            bias = biases[index(own_class) % NUM_CLASSES]
+            bias = biases[index(own_class) % plan.num_classes]
             for s in range(TWO_FILTERS_VALUES):
                 learning.tap_sums[s] = float32(0)
             for image_in_batch in range(block, count, plan.blocks):
@@ -809,19 +823,19 @@ def kernels(plan, shape):
                 leave_activations(plan, learning.pooled, n, activations)
                 fetch_image(plan, images, arriving, registers.words)
                 sum_over_threads(
-                    plan, registers.sums, NUM_CLASSES, WARP_SIZE, plan.threads // WARP_SIZE,
+                    plan, registers.sums, plan.num_classes, WARP_SIZE, plan.threads // WARP_SIZE,
                     shared.scratch, shared.partial_sums,
                 )  # fmt: skip
-                largest, total = softmax(shared, bias, has_class, own_class, registers.sums)
-                for c in range(NUM_CLASSES):  # from here on registers.sums is the gradient at the logits
+                largest, total = softmax(plan, shared, bias, has_class, own_class, registers.sums)
+                for c in range(plan.num_classes):  # from here on registers.sums is the gradient at the logits
                     registers.sums[c] -= float32(c == label)
                 if has_class:
                     is_label = float32(own_class == label)
                     probability = shared.exponentials[index(own_class)] * (float32(1) / total)
-                    grad_logits[n * NUM_CLASSES + index(own_class)] = probability - is_label
+                    grad_logits[n * plan.num_classes + index(own_class)] = probability - is_label
                     if own_class == label:
                         loss += math.log(total) + largest - shared.logits[index(label)]
-                        hits += is_first_largest(shared.logits, index(label))
+                        hits += is_first_largest(plan, shared.logits, index(label))
                 backward(plan, shared.images, start, weights, registers, learning)
                 if n + plan.blocks < count:
                     start = index(PIXELS - start)
@@ -849,15 +863,15 @@ def kernels(plan, shape):
 
     @cuda.jit(cache=True, **options)
     def read_images(images, filters, filter_biases, weights, biases, logits, probabilities):
-        """images (N, 196) uint32 -> logits (N, 10) and probabilities (N, 10); any number of blocks.
+        """images (N, 196) uint32 -> logits (N, C) and probabilities (N, C); any number of blocks.
 
         A grid-stride loop over pairs of images, by block: each weight that a thread loads serves both of them.
         """
         pixels = cuda.shared.array(TWO_IMAGES, float32)
         scratch = cuda.shared.array(scratch_size, float32)
-        partial_sums = cuda.shared.array(partial_sums_size, float32)
-        two_logits = cuda.shared.array(TWO_LOGITS, float32)
-        exponentials = cuda.shared.array(TWO_LOGITS, float32)
+        partial_sums = cuda.shared.array(logit_sums_size, float32)
+        two_logits = cuda.shared.array(two_logits_size, float32)
+        exponentials = cuda.shared.array(two_logits_size, float32)
         other_words = cuda.local.array(words_size, uint32)
         registers = Registers(
             words=cuda.local.array(words_size, uint32),
@@ -865,12 +879,12 @@ def kernels(plan, shape):
             biases=cuda.local.array(2, float32),
             weights=cuda.local.array(weights_size, float32),
             patch=cuda.local.array(PATCH, float32),
-            sums=cuda.local.array(TWO_LOGITS, float32),
+            sums=cuda.local.array(two_logits_size, float32),
         )
         thread, block, last = index(cuda.threadIdx.x), index(cuda.blockIdx.x), images.shape[0] - 1
-        own_logit = index(thread - plan.last_warp)  # the first twenty threads of the last warp have a logit each
-        has_logit = thread - plan.last_warp >= 0 and own_logit < TWO_LOGITS
-        c = own_logit % NUM_CLASSES
+        own_logit = index(thread - plan.first_logit_thread)  # the first threads of the last warps have a logit each
+        has_logit = thread - plan.first_logit_thread >= 0 and own_logit < 2 * plan.num_classes
+        c = own_logit % plan.num_classes
         bias = biases[c]
 
         fetch_parameters(plan, filters, filter_biases, weights, registers)
@@ -884,18 +898,19 @@ def kernels(plan, shape):
             fetch_image(plan, images, min(first + 2 * cuda.gridDim.x + 1, last), other_words)
             forward_two(plan, pixels, weights, registers)
             sum_over_threads(
-                plan, registers.sums, TWO_LOGITS, WARP_SIZE, plan.threads // WARP_SIZE, scratch, partial_sums
+                plan, registers.sums, 2 * plan.num_classes, WARP_SIZE, plan.threads // WARP_SIZE, scratch, partial_sums
             )  # fmt: skip
             if has_logit:
                 two_logits[own_logit] = bias + sum_row(partial_sums, own_logit * (WARP_SIZE + 1), 1, WARP_SIZE)
             cuda.syncthreads()
             if has_logit:
-                exponentials[own_logit] = math.exp(two_logits[own_logit] - largest_of(two_logits, own_logit - c))
+                exponentials[own_logit] = math.exp(two_logits[own_logit] - largest_of(plan, two_logits, own_logit - c))
             cuda.syncthreads()
-            n = index(first) + own_logit // NUM_CLASSES
+            n = index(first) + own_logit // plan.num_classes
             if has_logit and n <= last:
                 logits[n, c] = two_logits[own_logit]
-                probabilities[n, c] = exponentials[own_logit] / sum_row(exponentials, own_logit - c, 1, NUM_CLASSES)
+                total = sum_row(exponentials, own_logit - c, 1, plan.num_classes)
+                probabilities[n, c] = exponentials[own_logit] / total
 
     return learn_epoch, read_images
 
@@ -918,19 +933,22 @@ def shapes_to_learn():
     return (SIMULATOR,) if SIMULATED else (ONE_IMAGE_A_BLOCK, MANY_IMAGES_A_BLOCK)
 
 
-def learning_plan(num_filters, relu, batch_size, distort):
+def learning_plan(num_filters, num_classes, relu, batch_size, distort):
     """(plan, shape) of the kernel that learns here, with shape.blocks_per_sm blocks for every multiprocessor."""
     shape = shapes_to_learn()[0 if batch_size <= multiprocessors() else -1]
-    return make_plan(num_filters, relu, shape, shape.blocks_per_sm * multiprocessors(), batch_size, distort), shape
+    blocks = shape.blocks_per_sm * multiprocessors()
+    return make_plan(num_filters, relu, shape, blocks, batch_size, distort, num_classes), shape
 
 
-def reading_plan(num_filters, relu):
+def reading_plan(num_filters, num_classes, relu):
     """(plan, shape) of the kernel that reads here."""
-    shape = SIMULATOR if SIMULATED else READING
-    return make_plan(num_filters, relu, shape, shape.blocks_per_sm * multiprocessors()), shape
+    warps = ceil_div(2 * num_classes, WARP_SIZE)  # that have a thread for each logit of two images
+    shape = Shape(warps * WARP_SIZE, 1) if SIMULATED else READING
+    blocks = shape.blocks_per_sm * multiprocessors()
+    return make_plan(num_filters, relu, shape, blocks, num_classes=num_classes), shape
 
 
-def epoch_problem(num_filters):
+def epoch_problem(num_filters, num_classes=NUM_CLASSES):
     """None when a whole epoch can run in one launch here, otherwise the reason in one line."""
     if gpu_problem():
         return gpu_problem()
@@ -940,7 +958,8 @@ def epoch_problem(num_filters):
         return None
     gpu = cuda.get_current_device()
     for shape in shapes_to_learn():
-        needed = shared_bytes(make_plan(num_filters, True, shape, shape.blocks_per_sm * multiprocessors()))
+        blocks = shape.blocks_per_sm * multiprocessors()
+        needed = shared_bytes(make_plan(num_filters, True, shape, blocks, num_classes=num_classes))
         on_sm = shape.blocks_per_sm * (needed + 1024)  # CUDA takes 1,024 bytes for each block itself
         if needed > MAX_SHARED or on_sm > gpu.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
             return f"{num_filters} filters need more shared memory than this GPU has for a block"
@@ -978,12 +997,14 @@ class EpochRung:
     def _prepare(self, batch_size):
         """Compile the kernel and make its arrays, once for all epochs."""
         network = self.network
-        plan, shape = learning_plan(network.num_filters, network.activation == "relu", batch_size, self.key is not None)
+        plan, shape = learning_plan(
+            network.num_filters, network.num_classes, network.activation == "relu", batch_size, self.key is not None
+        )
         between = [cuda.to_device(np.zeros(size, np.float32)) for size in memory_sizes(plan)]
         # What is new in every epoch, where the GPU can fetch it: the order of the images, learning rate and key.
         self.on_host = cuda.pinned_array(len(self.images), np.int32), cuda.pinned_array(2, np.float64)
         self.on_device = [cuda.device_array(array.shape, array.dtype) for array in self.on_host]
-        self.totals = cuda.device_array((2, plan.blocks, NUM_CLASSES), np.float64)
+        self.totals = cuda.device_array((2, plan.blocks, network.num_classes), np.float64)
         self.kernel = kernels(plan, shape)[0]
         self.launch_shape = plan.blocks, plan.threads
         self.arguments = (
@@ -1006,25 +1027,26 @@ class EpochRung:
 class Reader:
     """Reads any number of images in one launch: convolution, pooling, dense layer and softmax in one kernel.
 
-    num_filters, relu: of the network; parameters: flat device arrays of filters, filter biases, weights by class and
-    biases, whose content may change.
+    num_filters, num_classes, relu: of the network; parameters: flat device arrays of filters, filter biases, weights by
+    class and biases, whose content may change.
     """
 
-    def __init__(self, num_filters, relu, parameters):
-        plan, shape = reading_plan(num_filters, relu)
+    def __init__(self, num_filters, num_classes, relu, parameters):
+        plan, shape = reading_plan(num_filters, num_classes, relu)
+        self.num_classes = num_classes
         self.launch_shape = plan.blocks, plan.threads
         self.kernel = kernels(plan, shape)[1]
         self.parameters = parameters
         self.images = None
 
     def read(self, images):
-        """(logits, probabilities), both (N, 10) float32 and valid until the next call, of images (N, 196) uint32.
+        """(logits, probabilities), both (N, C) float32 and valid until the next call, of images (N, 196) uint32.
 
         All on the device. The same array again costs the host a tenth of the time, see `Repeated`.
         """
         if images is not self.images:
             self.images, self.run = images, Repeated()
-            self.results = [cuda.device_array((images.shape[0], NUM_CLASSES), np.float32) for _ in range(2)]
+            self.results = [cuda.device_array((images.shape[0], self.num_classes), np.float32) for _ in range(2)]
         self.run(self._launch)
         return self.results
 

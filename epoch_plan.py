@@ -56,6 +56,7 @@ class Plan(NamedTuple):
 
     # The network and the training.
     num_filters: int
+    num_classes: int
     relu: bool
     batch_size: int
     distort: bool  # whether every image is distorted (distortion.py)
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
     threads: int  # in a block
     blocks: int  # in the grid
     last_warp: int  # the first thread of the last warp, which has the least to convolve: it does what needs few threads
+    first_logit_thread: int  # the same, of as many warps as have a thread for each logit of two images
 
     # The image arrives.
     words_per_thread: int  # words of an image that a thread brings from memory
@@ -82,9 +84,7 @@ class Plan(NamedTuple):
     threads_per_partial: int
 
     # The dense update. The block takes its inputs in tiles, and the batch in chunks that fit into shared memory.
-    owned_inputs: (
-        int  # at most, of a block, which owns the ten weights of each; input number K is 1: its are the biases
-    )
+    owned_inputs: int  # at most, of a block, which owns all weights of each; input number K is 1: its are the biases
     tile_inputs: int
     num_tiles: int
     weights_per_thread: int  # weights of one tile that one thread owns
@@ -108,25 +108,28 @@ class Plan(NamedTuple):
     # Shared memory.
     scratch_size: int  # used for one thing after another: all threads' sums, or a chunk of the batch
     partial_sums_size: int  # the second step of sums over a block
+    logit_sums_size: int  # the same for the logits of two images, which are read at once
 
 
-def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False):
-    """The Plan for a network (num_filters, relu), a launch of `blocks` blocks of this Shape, and an epoch."""
+def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False, num_classes=NUM_CLASSES):
+    """The Plan for a network (num_filters, num_classes, relu), a launch of `blocks` of this Shape, and an epoch."""
     threads = shape.threads
     num_inputs = WINDOWS * num_filters
     scratch_size = scratch_numbers(threads)
-    forward = share_forward(num_filters, shape)
-    dense = share_dense(num_inputs, threads, blocks, batch_size, scratch_size)
+    forward = share_forward(num_filters, num_classes, shape)
+    dense = share_dense(num_inputs, num_classes, threads, blocks, batch_size, scratch_size)
     filters = share_filters(num_filters, threads, blocks)
     first_sums = forward["partials_per_pair"] * forward["filter_pairs"]
     return Plan(
         num_filters=num_filters,
+        num_classes=num_classes,
         relu=relu,
         batch_size=batch_size,
         distort=distort,
         threads=threads,
         blocks=blocks,
         last_warp=threads - WARP_SIZE,
+        first_logit_thread=threads - WARP_SIZE * ceil_div(2 * num_classes, WARP_SIZE),
         words_per_thread=ceil_div(WORDS, threads),
         num_inputs=num_inputs,
         **forward,
@@ -134,21 +137,24 @@ def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False):
         **filters,
         scratch_size=scratch_size,
         partial_sums_size=max(
-            2 * FILTER_VALUES * (max(WARP_SIZE, first_sums) + 1), filters["owned_filter_values"] * (WARP_SIZE + 1)
+            2 * FILTER_VALUES * (first_sums + 1),
+            max(2 * FILTER_VALUES, num_classes, filters["owned_filter_values"]) * (WARP_SIZE + 1),
         ),
+        logit_sums_size=2 * num_classes * (WARP_SIZE + 1),
     )
 
 
 # -- what make_plan computes, part by part ----------------------------------------------------------------------------
 
 
-def share_forward(num_filters, shape):
+def share_forward(num_filters, num_classes, shape):
     """The part of the Plan for forward and backward, and for the sums of the filters' gradients over a block."""
     filter_pairs = ceil_div(num_filters, 2)
     groups = shape.threads // filter_pairs
     windows_per_thread = ceil_div(WINDOWS, groups)
     # With few filters a thread has enough registers for all of its weights: it loads them once and uses them twice.
-    keep_weights = windows_per_thread <= 3 and shape.blocks_per_sm == 1
+    # They are at most 60: with ten classes, those of three windows.
+    keep_weights = windows_per_thread * num_classes <= 30 and shape.blocks_per_sm == 1
     # The largest number of partial sums that divides the groups evenly and gives at most a warp of columns.
     fill_a_warp = range(1, max(1, WARP_SIZE // filter_pairs) + 1)
     partials_per_pair = max(n for n in fill_a_warp if groups % n == 0)
@@ -164,26 +170,33 @@ def share_forward(num_filters, shape):
     }
 
 
-def share_dense(num_inputs, threads, blocks, batch_size, scratch_size):
+def share_dense(num_inputs, num_classes, threads, blocks, batch_size, scratch_size):
     """The part of the Plan for the dense update."""
     owned_inputs = ceil_div(num_inputs + 1, blocks)
-    # At most so many inputs at a time that a chunk of threads // 10 images fits into the scratch memory.
-    fitting = scratch_size // (threads // NUM_CLASSES | 1) - NUM_CLASSES
-    tile_inputs = min(owned_inputs, threads, fitting)
-    threads_per_input = 1  # the largest power of two for which the block has enough threads, and a warp at most
-    while 2 * threads_per_input * tile_inputs <= threads and threads_per_input < WARP_SIZE:
+    # At most so many inputs at a time that a chunk of threads // num_classes images fits into the scratch memory, and
+    # so do their sums.
+    fitting = scratch_size // (threads // num_classes | 1) - num_classes
+    tile_inputs = min(owned_inputs, threads, fitting, scratch_size // (2 * num_classes))
+    threads_per_input = 1  # the largest power of two for which threads and scratch memory suffice, and a warp at most
+    while (
+        2 * threads_per_input * tile_inputs <= threads
+        and num_classes * tile_inputs * (2 * threads_per_input + 1) <= scratch_size
+        and threads_per_input < WARP_SIZE
+    ):
         threads_per_input *= 2
-    chunk_images = chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size)
-    images_per_activation_load, images_per_gradient_load = threads // tile_inputs, threads // NUM_CLASSES
+    rows = tile_inputs + num_classes
+    loads = min(threads // tile_inputs, scratch_size // rows - 1), threads // num_classes
+    chunk_images = chunk_size(batch_size, loads, threads_per_input, scratch_size // rows)
+    images_per_activation_load, images_per_gradient_load = loads
     return {
         "owned_inputs": owned_inputs,
         "tile_inputs": tile_inputs,
         "num_tiles": ceil_div(owned_inputs, tile_inputs),
-        "weights_per_thread": ceil_div(tile_inputs * NUM_CLASSES, threads),
+        "weights_per_thread": ceil_div(tile_inputs * num_classes, threads),
         "threads_per_input": threads_per_input,
         "chunk_images": chunk_images,
         "num_chunks": ceil_div(batch_size, chunk_images),
-        "chunk_stride": chunk_row(chunk_images, tile_inputs, threads),
+        "chunk_stride": chunk_row(chunk_images, loads),
         "sums_stride": tile_inputs * (threads_per_input + 1),
         "images_per_activation_load": images_per_activation_load,
         "activation_loads": ceil_div(chunk_images, images_per_activation_load),
@@ -210,22 +223,21 @@ def scratch_numbers(threads):
     return max((2 * FILTER_VALUES + 1) * threads, 2048)
 
 
-def chunk_size(batch_size, tile_inputs, threads_per_input, threads, scratch_size):
-    """Images of the batch at a time: all, halved until they fit; a multiple of threads_per_input."""
+def chunk_size(batch_size, loads, threads_per_input, longest_row):
+    """Images of the batch at a time: all, halved until their row fits; a multiple of threads_per_input."""
     images = ceil_div(batch_size, threads_per_input) * threads_per_input
-    while (tile_inputs + NUM_CLASSES) * chunk_row(images, tile_inputs, threads) > scratch_size:
+    while chunk_row(images, loads) > longest_row:
         images = ceil_div(ceil_div(images, 2), threads_per_input) * threads_per_input
     return images
 
 
-def chunk_row(images, tile_inputs, threads):
+def chunk_row(images, loads):
     """Numbers from one row of a chunk in shared memory to the next; a row has one input's or class's number per image.
 
-    Loads bring whole groups of images, which may be more than the chunk has. An odd row puts the same image of
-    neighbouring rows into different banks of shared memory, so that threads which read them do not wait (no bank
-    conflict).
+    Loads bring whole groups of images (loads: of activations, of gradients), which may be more than the chunk has. An
+    odd row puts the same image of neighbouring rows into different banks of shared memory, so that threads which read
+    them do not wait (no bank conflict).
     """
-    loads = threads // tile_inputs, threads // NUM_CLASSES
     return max(ceil_div(images, load) * load for load in loads) | 1
 
 
@@ -238,9 +250,9 @@ def owned_weight(plan, block, thread, tile, i):
     Input number K stands for the biases.
     """
     slot = thread + i * plan.threads
-    in_block, c = tile * plan.tile_inputs + slot // NUM_CLASSES, slot % NUM_CLASSES
+    in_block, c = tile * plan.tile_inputs + slot // plan.num_classes, slot % plan.num_classes
     k = block * plan.owned_inputs + in_block
-    exists = (slot < plan.tile_inputs * NUM_CLASSES) & (in_block < plan.owned_inputs) & (k <= plan.num_inputs)
+    exists = (slot < plan.tile_inputs * plan.num_classes) & (in_block < plan.owned_inputs) & (k <= plan.num_inputs)
     return k, c, exists
 
 
@@ -259,7 +271,7 @@ def owned_filter_value(plan, block, row):
 def shared_bytes(plan):
     """Bytes of shared memory of a block that learns and distorts images."""
     images, distortion = 2 * PIXELS, PADDED * PADDED + NUM_DRAWS + NUM_COEFFICIENTS
-    return 4 * (images + distortion + 2 * NUM_CLASSES + plan.scratch_size + plan.partial_sums_size)
+    return 4 * (images + distortion + 2 * plan.num_classes + plan.scratch_size + plan.partial_sums_size)
 
 
 def memory_sizes(plan):
@@ -268,7 +280,7 @@ def memory_sizes(plan):
     The first two have room for as many images as loads reach, which is more than the batch.
     """
     images = plan.num_chunks * plan.chunk_images + plan.chunk_stride
-    return images * plan.num_inputs, images * NUM_CLASSES, plan.blocks * plan.filter_values
+    return images * plan.num_inputs, images * plan.num_classes, plan.blocks * plan.filter_values
 
 
 def max_registers(shape):

@@ -88,7 +88,7 @@ class LayersRung:
         self._views = {}
 
     @staticmethod
-    def problem(num_filters):
+    def problem(num_filters, num_classes):
         return None
 
     def distort(self, epoch):
@@ -149,7 +149,7 @@ class GraphRung(LayersRung):
         self.graph = self.recorded_rate = self.sums = None
 
     @staticmethod
-    def problem(num_filters):
+    def problem(num_filters, num_classes):
         return graph_problem()
 
     def train_epoch(self, order, batch_size, learning_rate, progress):

@@ -14,7 +14,7 @@ import numpy as np
 
 from errors import UserError
 from files import replacing
-from sizes import NUM_CLASSES, POOLED_SIZE
+from sizes import MAX_CLASSES, NUM_CLASSES, POOLED_SIZE
 
 FORMAT = 1
 MAX_BYTES = 2**27  # that a file may unpack to; a network of 1,024 filters has 7 million
@@ -27,8 +27,8 @@ class Parameters(NamedTuple):
 
     filters: np.ndarray  # (F, 3, 3)
     filter_biases: np.ndarray  # (F,), used with activation "relu" only
-    weights: np.ndarray  # (13*13*F, 10), rows in (row, column, filter) order
-    biases: np.ndarray  # (10,)
+    weights: np.ndarray  # (13*13*F, C), rows in (row, column, filter) order
+    biases: np.ndarray  # (C,)
 
 
 def write_model(path, parameters, meta):
@@ -81,7 +81,8 @@ def model_problem(parameters, meta):
         if not isinstance(meta.get(name, 0), int) or meta.get(name, 0) < 0:
             return f"its {name} is {meta[name]!r}, not a whole number from 0"
     count = len(parameters.filters) if parameters.filters.ndim else 0
-    shapes = Parameters((count, 3, 3), (count,), (POOLED_SIZE**2 * count, NUM_CLASSES), (NUM_CLASSES,))
+    num_classes = len(parameters.biases) if parameters.biases.ndim else 0
+    shapes = Parameters((count, 3, 3), (count,), (POOLED_SIZE**2 * count, num_classes), (num_classes,))
     for name, array, shape in zip(Parameters._fields, parameters, shapes, strict=True):
         if array.shape != shape or count == 0:
             return f"{name} has the shape {array.shape}"
@@ -89,6 +90,8 @@ def model_problem(parameters, meta):
             return f"{name} holds {array.dtype}, not float32"
         if not np.isfinite(array).all():
             return f"{name} holds a value that is not finite"
+    if not NUM_CLASSES <= num_classes <= MAX_CLASSES:
+        return f"it has {num_classes} classes, not {NUM_CLASSES} to {MAX_CLASSES}"
     if largest_logit(parameters) > MAX_LOGIT:
         return "its numbers are so large that reading an image would overflow"
     return None

@@ -14,8 +14,8 @@ from distortion import distort_images, draw_distortions
 from gpu_launch import grid
 from network import scale
 from pool_gpu import maxpool2_backward, maxpool2_forward
-from sizes import CONVOLVED_SIZE, NUM_CLASSES, POOLED_SIZE
-from softmax_gpu import LANES, dense_backward, dense_forward, dense_update, softmax_cross_entropy
+from sizes import CONVOLVED_SIZE, POOLED_SIZE
+from softmax_gpu import dense_kernels, dense_update, lanes_for, softmax_kernel
 
 config.CUDA_WARN_ON_IMPLICIT_COPY = 0  # Numba would warn about these copies, which this file is meant to show
 
@@ -29,9 +29,12 @@ class NaiveRung:
         self.labels = labels
         self.relu = network.activation == "relu"
         self.block = network.block
+        self.num_classes = network.num_classes
+        self.dense_forward, self.dense_backward = dense_kernels(self.num_classes)
+        self.softmax_cross_entropy = softmax_kernel(self.num_classes)
 
     @staticmethod
-    def problem(num_filters):
+    def problem(num_filters, num_classes):
         return None
 
     def distort(self, epoch):
@@ -55,7 +58,7 @@ class NaiveRung:
         """One step of SGD on a batch of uint8 images; returns (summed loss, number read right)."""
         count, filters = len(images), len(self.filters)
         pooled = np.empty((count, POOLED_SIZE, POOLED_SIZE, filters), np.float32)
-        grad_logits = np.empty((count, NUM_CLASSES), np.float32)
+        grad_logits = np.empty((count, self.num_classes), np.float32)
         grad_parts = np.empty((count, filters, 10), np.float32)
         losses, hits = np.zeros(count), np.zeros(count, np.int32)
         for n in range(count):
@@ -65,7 +68,7 @@ class NaiveRung:
             )
         step = np.float32(learning_rate / count)
         conv3x3_update[(filters, 10), self.block](grad_parts, step, self.relu, self.filters, self.filter_biases)
-        blocks = grid(self.weights.shape[1] + 1, NUM_CLASSES, 1, self.block)[:2]
+        blocks = grid(self.weights.shape[1] + 1, self.num_classes, 1, self.block)[:2]
         dense_update[blocks, self.block](pooled.reshape(count, -1), grad_logits, step, self.weights, self.biases)
         return losses.sum(), hits.sum()
 
@@ -73,17 +76,18 @@ class NaiveRung:
         """Forward and backward with one image (1, 28, 28): fills its rows of the batch's arrays."""
         filters, block = len(self.filters), self.block
         convolved = np.empty((1, CONVOLVED_SIZE, CONVOLVED_SIZE, filters), np.float32)
-        logits, probabilities = np.empty((2, 1, NUM_CLASSES), np.float32)
+        logits, probabilities = np.empty((2, 1, self.num_classes), np.float32)
         over_convolved = grid(CONVOLVED_SIZE, CONVOLVED_SIZE, 1, block)
         over_pooled = grid(POOLED_SIZE, POOLED_SIZE, 1, block)
         flat = pooled.reshape(1, -1)
 
         conv3x3_forward[over_convolved, block](image, self.filters, self.filter_biases, self.relu, convolved)
         maxpool2_forward[over_pooled, block](convolved, pooled)
-        dense_forward[1, block](flat, self.weights, self.biases, logits)
-        softmax_cross_entropy[1, (LANES, 1)](logits, label, probabilities, grad_logits, loss, hit)
+        self.dense_forward[1, block](flat, self.weights, self.biases, logits)
+        lanes = lanes_for(self.num_classes)
+        self.softmax_cross_entropy[1, (lanes, 1)](logits, label, probabilities, grad_logits, loss, hit)
 
         grad_flat, grad_convolved = np.empty_like(flat), np.empty_like(convolved)
-        dense_backward[grid(flat.size, 1, 1, block)[:2], block](grad_logits, self.weights, grad_flat)
+        self.dense_backward[grid(flat.size, 1, 1, block)[:2], block](grad_logits, self.weights, grad_flat)
         maxpool2_backward[over_pooled, block](convolved, grad_flat.reshape(pooled.shape), grad_convolved)
         conv3x3_backward[(filters, 1), block](image, convolved, self.relu, grad_convolved, grad_parts)

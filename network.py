@@ -1,6 +1,8 @@
 """What all engines of the network share: the initial parameters, the order of the images, and the training loop.
 
-    image 28x28 -> Conv3x3 (F filters) -> 26x26xF -> MaxPool2 -> 13x13xF -> Softmax (dense 13*13*F -> 10)
+    image 28x28 -> Conv3x3 (F filters) -> 26x26xF -> MaxPool2 -> 13x13xF -> Softmax (dense 13*13*F -> C)
+
+The classes are the ten digits, C = 10, unless the network is made with more (up to 32): the others are no digits.
 
 `Network` is the base of `CNN` (plain Python), `CNNJit` (CPU threads) and `CNNGPU` (CUDA). An engine adds only how it
 holds its parameters, how it trains one epoch and how it computes the logits of a batch. So two engines with the same
@@ -15,7 +17,7 @@ import numpy as np
 from distortion import distort_images, draw_distortions
 from errors import UserError
 from model_file import ACTIVATIONS, Parameters, read_model, write_model
-from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE
+from sizes import IMAGE_SIZE, MAX_CLASSES, NUM_CLASSES, POOLED_SIZE
 
 MAX_BATCH = 65535  # the third dimension of a CUDA grid, which counts the images, goes no further
 LEARNING_RATE = 0.2
@@ -32,7 +34,7 @@ class Epoch(NamedTuple):
     seconds: float  # from its start until its loss is known; meanwhile the next epoch is prepared
 
 
-def initial_parameters(num_filters, seed):
+def initial_parameters(num_filters, seed, num_classes=NUM_CLASSES):
     """The initial parameters, the same for every engine: random numbers that the seed decides, and biases 0.
 
     filters ~ N(0, 1) / 9 and weights ~ N(0, 1) / fan_in, where fan_in = 13*13*F is the number of inputs of a logit.
@@ -40,12 +42,12 @@ def initial_parameters(num_filters, seed):
     random = np.random.default_rng(seed)
     fan_in = POOLED_SIZE * POOLED_SIZE * num_filters
     filters = random.standard_normal((num_filters, 3, 3)) / 9
-    weights = random.standard_normal((fan_in, NUM_CLASSES)) / fan_in
+    weights = random.standard_normal((fan_in, num_classes)) / fan_in
     return Parameters(
         filters.astype(np.float32),
         np.zeros(num_filters, np.float32),
         weights.astype(np.float32),
-        np.zeros(NUM_CLASSES, np.float32),
+        np.zeros(num_classes, np.float32),
     )
 
 
@@ -60,27 +62,31 @@ def scale(images):
 
 
 class Network:
-    """The base of the engines. Images are uint8 (N, 28, 28), ink bright on dark; labels are integers 0..9, (N,).
+    """The base of the engines. Images are uint8 (N, 28, 28), ink bright on dark; labels are integers 0..C-1, (N,).
 
     num_filters: how many 3x3 filters, F.
     activation: "none", the network of the articles, or "relu": a bias for each filter, and a ReLU.
     seed: decides the initial parameters, and the order and the distortions of every epoch.
-    parameters: the Parameters to begin with, of num_filters filters, instead of the initial ones.
+    num_classes: C, 10 to 32; the first ten are the digits.
+    parameters: the Parameters to begin with, of these sizes, instead of the initial ones.
     """
 
     predict_batch = 1024  # images at a time through predict and evaluate
 
-    def __init__(self, num_filters=8, activation="none", seed=0, parameters=None):
+    def __init__(self, num_filters=8, activation="none", seed=0, num_classes=NUM_CLASSES, parameters=None):
         if num_filters < 1:
             raise ValueError(f"num_filters must be at least 1, not {num_filters}")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, not {activation!r}")
+        if not NUM_CLASSES <= num_classes <= MAX_CLASSES:
+            raise ValueError(f"num_classes must be {NUM_CLASSES} to {MAX_CLASSES}, not {num_classes}")
         self.num_filters = num_filters
+        self.num_classes = num_classes
         self.activation = activation
         self.seed = seed
         self.epochs_trained = 0
         self.meta = {}
-        self._set_parameters(parameters or initial_parameters(num_filters, seed))
+        self._set_parameters(parameters or initial_parameters(num_filters, seed, num_classes))
 
     # What an engine must add.
 
@@ -105,7 +111,7 @@ class Network:
         raise NotImplementedError
 
     def _logits(self, images):
-        """Logits (N, 10) float32 of at most `predict_batch` uint8 images."""
+        """Logits (N, C) float32 of at most `predict_batch` uint8 images."""
         raise NotImplementedError
 
     def _place(self, images, labels):
@@ -143,7 +149,7 @@ class Network:
 
         Returns the list of Epochs. Raises UserError when the loss is no longer finite.
         """
-        images, labels = check_images(images), check_labels(labels, len(images))
+        images, labels = check_images(images), check_labels(labels, len(images), self.num_classes)
         batch_size = check_training(len(images), epochs, batch_size, learning_rate)
         placed = self._place(images, labels)
 
@@ -170,9 +176,9 @@ class Network:
         return history
 
     def logits(self, images, progress=None):
-        """Logits (N, 10) float32 of uint8 images (N, 28, 28), in batches; progress as in fit."""
+        """Logits (N, C) float32 of uint8 images (N, 28, 28), in batches; progress as in fit."""
         images = check_images(images)
-        logits = np.empty((len(images), NUM_CLASSES), np.float32)
+        logits = np.empty((len(images), self.num_classes), np.float32)
         for first in range(0, len(images), self.predict_batch):
             batch = images[first : first + self.predict_batch]
             logits[first : first + len(batch)] = self._logits(batch)
@@ -180,15 +186,18 @@ class Network:
         return logits
 
     def predict(self, images, progress=None):
-        """Probabilities (N, 10) float32 of uint8 images (N, 28, 28)."""
+        """Probabilities (N, C) float32 of uint8 images (N, 28, 28)."""
         logits = self.logits(images, progress)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponentials / exponentials.sum(axis=1, keepdims=True)
 
-    def evaluate(self, images, labels, progress=None):
-        """(mean cross-entropy in nats, accuracy 0..1) on labelled images."""
-        images, labels = check_images(images), check_labels(labels, len(images))
-        logits = self.logits(images, progress).astype(np.float64)
+    def evaluate(self, images, labels, progress=None, among=None):
+        """(mean cross-entropy in nats, accuracy 0..1) on labelled images.
+
+        among: decide between the first `among` classes only, such as the ten digits, as if there were no others.
+        """
+        images, labels = check_images(images), check_labels(labels, len(images), among or self.num_classes)
+        logits = self.logits(images, progress)[:, :among].astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
         return float(losses.mean()), float((logits.argmax(axis=1) == labels).mean())
@@ -205,7 +214,8 @@ class Network:
         Raises UserError when there is no such file, or it is not a model of this network.
         """
         parameters, meta = read_model(path)
-        network = cls(len(parameters.filters), meta["activation"], meta.get("seed", 0), parameters, **options)
+        num_filters, num_classes = len(parameters.filters), len(parameters.biases)
+        network = cls(num_filters, meta["activation"], meta.get("seed", 0), num_classes, parameters, **options)
         network.epochs_trained = meta.get("epochs_trained", 0)
         network.meta = meta
         return network
@@ -219,13 +229,13 @@ def check_images(images):
     return images
 
 
-def check_labels(labels, count):
-    """The labels as an int32 array; ValueError unless there are `count` whole numbers 0..9."""
+def check_labels(labels, count, num_classes):
+    """The labels as an int32 array; ValueError unless there are `count` whole numbers below num_classes, from 0."""
     labels = np.asarray(labels)
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be {count} whole numbers, not {labels.dtype} {labels.shape}")
-    if count and not 0 <= labels.min() <= labels.max() < NUM_CLASSES:
-        raise ValueError(f"labels must be 0..{NUM_CLASSES - 1}, not {labels.min()}..{labels.max()}")
+    if count and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(f"labels must be 0..{num_classes - 1}, not {labels.min()}..{labels.max()}")
     return labels.astype(np.int32)
 
 

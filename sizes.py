@@ -1,7 +1,9 @@
-"""The sizes of the network, each in one place: image 28x28 -> convolution 26x26 -> pooling 13x13 -> 10 classes."""
+"""The sizes of the network, each in one place: image 28x28 -> convolution 26x26 -> pooling 13x13 -> classes."""
 
 IMAGE_SIZE = 28  # pixels on each side of an image, as in MNIST
 CONVOLVED_SIZE = IMAGE_SIZE - 2  # places on each side where a 3x3 window fits into the image
 POOLED_SIZE = CONVOLVED_SIZE // 2  # 2x2 windows on each side
 WINDOWS = POOLED_SIZE * POOLED_SIZE  # of the pooling
-NUM_CLASSES = 10  # the digits 0 to 9
+NUM_CLASSES = 10  # the digits 0 to 9, which come first in every network
+PHOTO_CLASSES = 13  # of the network for photos: the digits, and three for what is none (photos/no_digit.py)
+MAX_CLASSES = 32  # on the GPU each class has a thread of one warp

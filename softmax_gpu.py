@@ -1,15 +1,15 @@
-"""The last layer: a dense layer to ten logits, softmax to probabilities, and the cross-entropy loss.
+"""The last layer: a dense layer to a logit for each class, softmax to probabilities, and the cross-entropy loss.
 
     logits = inputs . weights + biases        probabilities = exp(logits - max) / sum(exp(logits - max))
     loss = log(sum(exp(logits))) - logits[label]        d loss / d logits = probabilities - onehot(label)
 
-inputs (K,), weights (K, 10), biases (10,) -> probabilities (10,). The largest logit is subtracted, so no exponential
-overflows. `Softmax` is plain Python: one image at a time, in the dtype of its weights. `SoftmaxGPU` is its twin in
-CUDA: N images at a time, in float32.
+inputs (K,), weights (K, C), biases (C,) -> probabilities (C,); C is the number of classes, and most networks have ten.
+The largest logit is subtracted, so no exponential overflows. `Softmax` is plain Python: one image at a time, in the
+dtype of its weights. `SoftmaxGPU` is its twin in CUDA: N images at a time, in float32.
 
 | kernel                | one thread is             | one block is                                                     |
 |-----------------------|---------------------------|------------------------------------------------------------------|
-| dense_forward         | some of an image's inputs | one image: it sums over the inputs, for each of the ten logits   |
+| dense_forward         | some of an image's inputs | one image: it sums over the inputs, for each of the logits       |
 | softmax_cross_entropy | one class, or one of six  | up to 16 images: the 16 threads of an image find its maximum and |
 |                       | zeros, of one image       | sum; the thread of the label adds its loss                       |
 | dense_backward        | one input of one image    | neighbouring inputs; weights are those before the update         |
@@ -54,6 +54,7 @@ ten classes up to 16.
 In brackets is the share of the dense layer's threads. Of softmax_cross_entropy's 16 threads 10 have a class.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -65,14 +66,13 @@ from gpu_launch import BLOCK, block_sum, check_block, grid, reusable_arrays
 from layer_check import Step, check_and_time, in_float64
 from sizes import NUM_CLASSES
 
-LANES = 16  # threads for one image's softmax: one for each class, and six more because halving needs a power of two
 IMAGES_PER_BLOCK = 16
 
 
 class Softmax:
     """Dense layer, softmax and cross-entropy, in plain Python.
 
-    weights (K, 10) and biases (10,) are changed in place, and all arithmetic has their dtype.
+    weights (K, C) and biases (C,) are changed in place, and all arithmetic has their dtype.
     """
 
     def __init__(self, weights, biases):
@@ -81,14 +81,14 @@ class Softmax:
         self.grad_weights = np.zeros_like(weights)
         self.grad_biases = np.zeros_like(biases)
 
-    def logits(self, inputs):  # 13x13xF -> 10
-        """The ten logits of one image, from an input of any shape with K numbers."""
+    def logits(self, inputs):  # 13x13xF -> C
+        """The logits of one image, from an input of any shape with K numbers."""
         self.input_shape = inputs.shape
         self.inputs = inputs.reshape(-1)
         return self.inputs @ self.weights + self.biases
 
-    def forward(self, inputs, label):  # 13x13xF -> probabilities (10,), loss
-        """The probabilities of the ten classes, and the loss at this label in nats."""
+    def forward(self, inputs, label):  # 13x13xF -> probabilities (C,), loss
+        """The probabilities of the classes, and the loss at this label in nats."""
         logits = self.logits(inputs)
         largest = logits.max()
         exponentials = np.exp(logits - largest)
@@ -113,99 +113,113 @@ class Softmax:
         self.grad_biases[:] = 0
 
 
-@cuda.jit(cache=True)
-def dense_forward(inputs, weights, biases, logits):
-    """inputs (N, K), weights (10, K) -> logits (N, 10). A block is one image.
+@functools.cache
+def dense_kernels(num_classes):
+    """(dense_forward, dense_backward) for so many classes: a constant, so the loops over the classes are unrolled."""
 
-    Its threads go over the K inputs in steps of the block's size (a block-stride loop). Neighbouring threads read
-    neighbouring inputs and weights: coalesced access. Each thread keeps ten sums, and `block_sum` adds those of all.
-    """
-    n = cuda.blockIdx.x
-    thread = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
-    sums = cuda.local.array(NUM_CLASSES, float32)
-    for c in range(NUM_CLASSES):
-        sums[c] = float32(0)
-    for k in range(thread, inputs.shape[1], cuda.blockDim.x * cuda.blockDim.y):
-        for c in range(NUM_CLASSES):
-            sums[c] += inputs[n, k] * weights[c, k]
-    for c in range(NUM_CLASSES):
-        total = block_sum(sums[c])
-        if thread == 0:
-            logits[n, c] = total + biases[c]
+    @cuda.jit(cache=True)
+    def dense_forward(inputs, weights, biases, logits):
+        """inputs (N, K), weights (C, K) -> logits (N, C). A block is one image.
+
+        Its threads go over the K inputs in steps of the block's size (a block-stride loop). Neighbouring threads read
+        neighbouring inputs and weights: coalesced access. Each thread keeps C sums, and `block_sum` adds those of all.
+        """
+        n = cuda.blockIdx.x
+        thread = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+        sums = cuda.local.array(num_classes, float32)
+        for c in range(num_classes):
+            sums[c] = float32(0)
+        for k in range(thread, inputs.shape[1], cuda.blockDim.x * cuda.blockDim.y):
+            for c in range(num_classes):
+                sums[c] += inputs[n, k] * weights[c, k]
+        for c in range(num_classes):
+            total = block_sum(sums[c])
+            if thread == 0:
+                logits[n, c] = total + biases[c]
+
+    @cuda.jit(cache=True)
+    def dense_backward(grad_logits, weights, grad_inputs):
+        """grad_logits (N, C), weights (C, K) -> grad_inputs (N, K). A thread is one input of one image.
+
+        The classes are few enough for a plain loop. Neighbouring threads read neighbouring weights: coalesced access.
+        """
+        k, n = cuda.grid(2)
+        if n >= grad_inputs.shape[0] or k >= grad_inputs.shape[1]:
+            return
+        total = float32(0)
+        for c in range(num_classes):
+            total += weights[c, k] * grad_logits[n, c]
+        grad_inputs[n, k] = total
+
+    return dense_forward, dense_backward
 
 
-@cuda.jit(cache=True)
-def softmax_cross_entropy(logits, labels, probabilities, grad_logits, losses, hits):
-    """logits (N, 10) -> probabilities and grad_logits (N, 10). Adds to losses (N,) and hits (N,).
+def lanes_for(num_classes):
+    """Threads for one image's softmax: one for each class, and more up to a power of two, which halving needs."""
+    return 1 << (num_classes - 1).bit_length()
 
-    An image has 16 threads, one for each class and six more. The six hold -inf, which is never the maximum, and
-    exp(-inf) = 0. Halving finds the maximum, and later the sum of the exponentials.
 
-    The values lie in shared memory, which consists of 32 banks. Threads of a warp (32 neighbours, which run together)
-    that want different numbers from one bank get them one after the other: a bank conflict. Here a warp is two images.
-    Their 32 numbers are neighbours, so each lies in a bank of its own.
+@functools.cache
+def softmax_kernel(num_classes):
+    """softmax_cross_entropy for so many classes: the size of a shared array must be a constant."""
+    lanes = lanes_for(num_classes)
 
-    losses and hits have one number for each place in the batch, and grow from batch to batch. No two threads add to the
-    same number. So no atomic addition is needed, and the sums are the same every time.
-    """
-    values = cuda.shared.array((IMAGES_PER_BLOCK, LANES), float32)
-    lane, image = cuda.threadIdx.x, cuda.threadIdx.y
-    n = cuda.blockIdx.x * IMAGES_PER_BLOCK + image
-    logit = float32(-np.inf)
-    if lane < NUM_CLASSES:
-        # Every thread must meet every barrier. Those past the last image repeat it, and leave after the last barrier.
-        logit = logits[min(n, logits.shape[0] - 1), lane]
+    @cuda.jit(cache=True)
+    def softmax_cross_entropy(logits, labels, probabilities, grad_logits, losses, hits):
+        """logits (N, C) -> probabilities and grad_logits (N, C). Adds to losses (N,) and hits (N,).
 
-    values[image, lane] = logit
-    cuda.syncthreads()
-    half = LANES // 2
-    while half > 0:
-        if lane < half:
-            values[image, lane] = max(values[image, lane], values[image, lane + half])
+        With ten classes an image has 16 threads, one for each class and six more. The six hold -inf, which is never the
+        maximum, and exp(-inf) = 0. Halving finds the maximum, and later the sum of the exponentials.
+
+        The values lie in shared memory, which consists of 32 banks. Threads of a warp (32 neighbours, which run
+        together) that want different numbers from one bank get them one after the other: a bank conflict. Here a warp
+        is two images. Their 32 numbers are neighbours, so each lies in a bank of its own.
+
+        losses and hits have one number for each place in the batch, and grow from batch to batch. No two threads add to
+        the same one: no atomic addition is needed, and the sums are the same every time.
+        """
+        values = cuda.shared.array((IMAGES_PER_BLOCK, lanes), float32)
+        lane, image = cuda.threadIdx.x, cuda.threadIdx.y
+        n = cuda.blockIdx.x * IMAGES_PER_BLOCK + image
+        logit = float32(-np.inf)
+        if lane < num_classes:
+            # Every thread must meet every barrier. Those past the last image repeat it, and leave after the last one.
+            logit = logits[min(n, logits.shape[0] - 1), lane]
+        values[image, lane] = logit
         cuda.syncthreads()
-        half //= 2
-    largest = values[image, 0]
-    cuda.syncthreads()  # nobody may write the next values before everybody has read the maximum
-
-    exponential = math.exp(logit - largest)
-    values[image, lane] = exponential
-    cuda.syncthreads()
-    half = LANES // 2
-    while half > 0:
-        if lane < half:
-            values[image, lane] += values[image, lane + half]
+        half = lanes // 2
+        while half > 0:
+            if lane < half:
+                values[image, lane] = max(values[image, lane], values[image, lane + half])
+            cuda.syncthreads()
+            half //= 2
+        largest = values[image, 0]
+        cuda.syncthreads()  # nobody may write the next values before everybody has read the maximum
+        exponential = math.exp(logit - largest)
+        values[image, lane] = exponential
         cuda.syncthreads()
-        half //= 2
-    total = values[image, 0]
+        half = lanes // 2
+        while half > 0:
+            if lane < half:
+                values[image, lane] += values[image, lane + half]
+            cuda.syncthreads()
+            half //= 2
+        total = values[image, 0]
+        if n >= logits.shape[0] or lane >= num_classes:
+            return
+        probabilities[n, lane] = exponential / total
+        grad_logits[n, lane] = exponential / total
+        if lane == labels[n]:
+            grad_logits[n, lane] -= float32(1)
+            losses[n] += largest + math.log(total) - logit
+            hit = True
+            for other in range(num_classes):  # among equal logits the first class is the answer
+                if logits[n, other] > logit or (other < lane and logits[n, other] == logit):
+                    hit = False
+            if hit:
+                hits[n] += 1
 
-    if n >= logits.shape[0] or lane >= NUM_CLASSES:
-        return
-    probabilities[n, lane] = exponential / total
-    grad_logits[n, lane] = exponential / total
-    if lane == labels[n]:
-        grad_logits[n, lane] -= float32(1)
-        losses[n] += largest + math.log(total) - logit
-        hit = True
-        for other in range(NUM_CLASSES):  # among equal logits the first class is the answer
-            if logits[n, other] > logit or (other < lane and logits[n, other] == logit):
-                hit = False
-        if hit:
-            hits[n] += 1
-
-
-@cuda.jit(cache=True)
-def dense_backward(grad_logits, weights, grad_inputs):
-    """grad_logits (N, 10), weights (10, K) -> grad_inputs (N, K). A thread is one input of one image.
-
-    The ten classes are few enough for a plain loop. Neighbouring threads read neighbouring weights: coalesced access.
-    """
-    k, n = cuda.grid(2)
-    if n >= grad_inputs.shape[0] or k >= grad_inputs.shape[1]:
-        return
-    total = float32(0)
-    for c in range(NUM_CLASSES):
-        total += weights[c, k] * grad_logits[n, c]
-    grad_inputs[n, k] = total
+    return softmax_cross_entropy
 
 
 @cuda.jit(cache=True)
@@ -216,7 +230,7 @@ def dense_update(inputs, grad_logits, step, weights, biases):
     are neighbours too: coalesced access.
     """
     k, c = cuda.grid(2)
-    if k > weights.shape[1] or c >= NUM_CLASSES:
+    if k > weights.shape[1] or c >= weights.shape[0]:
         return
     total = float32(0)
     if k < weights.shape[1]:
@@ -232,10 +246,10 @@ def dense_update(inputs, grad_logits, step, weights, biases):
 class SoftmaxGPU:
     """`Softmax` on the GPU, for batches of float32 device arrays. Weights and biases stay on the device.
 
-    The device holds the weights (K, 10) as (10, K). Neighbouring threads take neighbouring inputs k, so they read
+    The device holds the weights (K, C) as (C, K). Neighbouring threads take neighbouring inputs k, so they read
     neighbouring weights, which the memory delivers together (coalesced access).
 
-    block: threads in a block as (x, y). softmax_cross_entropy always has 16 threads for each of up to 16 images.
+    block: threads in a block as (x, y). softmax_cross_entropy has a block shape of its own.
     """
 
     stream = 0  # where the kernels are launched: the default stream, or one that is recorded
@@ -244,27 +258,30 @@ class SoftmaxGPU:
         self.weights = cuda.to_device(np.ascontiguousarray(weights.T))
         self.biases = cuda.to_device(biases)
         self.block = check_block(block)
+        self.num_classes = len(biases)
+        self._forward, self._backward = dense_kernels(self.num_classes)
+        self._cross_entropy = softmax_kernel(self.num_classes)
         self._logits = reusable_arrays()
         self._probabilities = reusable_arrays()
         self._grad_logits = reusable_arrays()
         self._grad_inputs = reusable_arrays()
 
-    def logits(self, inputs):  # NxK -> Nx10
-        """The logits (N, 10) for inputs (N, K), valid until the next call."""
+    def logits(self, inputs):  # NxK -> NxC
+        """The logits (N, C) for inputs (N, K), valid until the next call."""
         count = len(inputs)
         self.inputs = inputs
-        logits = self._logits(count, NUM_CLASSES)
-        dense_forward[count, self.block, self.stream](inputs, self.weights, self.biases, logits)
+        logits = self._logits(count, self.num_classes)
+        self._forward[count, self.block, self.stream](inputs, self.weights, self.biases, logits)
         return logits
 
-    def forward(self, inputs, labels, losses, hits):  # NxK -> Nx10
-        """The probabilities (N, 10) for inputs (N, K). Adds to losses and hits; finds the gradient at the logits."""
+    def forward(self, inputs, labels, losses, hits):  # NxK -> NxC
+        """The probabilities (N, C) for inputs (N, K). Adds to losses and hits; finds the gradient at the logits."""
         count = len(inputs)
         logits = self.logits(inputs)
-        self.probabilities = self._probabilities(count, NUM_CLASSES)
-        self.grad_logits = self._grad_logits(count, NUM_CLASSES)
-        blocks, block = -(-count // IMAGES_PER_BLOCK), (LANES, min(count, IMAGES_PER_BLOCK))
-        softmax_cross_entropy[blocks, block, self.stream](
+        self.probabilities = self._probabilities(count, self.num_classes)
+        self.grad_logits = self._grad_logits(count, self.num_classes)
+        blocks, block = -(-count // IMAGES_PER_BLOCK), (lanes_for(self.num_classes), min(count, IMAGES_PER_BLOCK))
+        self._cross_entropy[blocks, block, self.stream](
             logits, labels, self.probabilities, self.grad_logits, losses, hits
         )
         return self.probabilities
@@ -274,12 +291,12 @@ class SoftmaxGPU:
         count, inputs = self.inputs.shape
         grad_inputs = self._grad_inputs(count, inputs)
         blocks = grid(inputs, count, 1, self.block)[:2]
-        dense_backward[blocks, self.block, self.stream](self.grad_logits, self.weights, grad_inputs)
+        self._backward[blocks, self.block, self.stream](self.grad_logits, self.weights, grad_inputs)
         return grad_inputs
 
     def update(self, step):
         """Take a step against the batch's gradient. step: learning rate / number of images."""
-        blocks = grid(self.weights.shape[1] + 1, NUM_CLASSES, 1, self.block)[:2]
+        blocks = grid(self.weights.shape[1] + 1, self.num_classes, 1, self.block)[:2]
         dense_update[blocks, self.block, self.stream](
             self.inputs, self.grad_logits, np.float32(step), self.weights, self.biases
         )
@@ -300,7 +317,7 @@ def steps_of(work):
         results.append((probabilities, loss, probabilities.argmax() == label, plain.backward()))
     *output, grad_inputs = map(np.array, zip(*results, strict=True))
     plain.update(step)
-    new = [plain.weights.T, plain.biases]  # the kernels keep the weights as (10, K)
+    new = [plain.weights.T, plain.biases]  # the kernels keep the weights as (C, K)
 
     def steps(block):
         layer = SoftmaxGPU(weights, biases, block)

@@ -23,6 +23,7 @@ from interrupts import held_until_progress
 from model_file import ACTIVATIONS
 from network import LEARNING_RATE, MAX_BATCH
 from photos.training_set import make_sets, whole_sets
+from sizes import NUM_CLASSES, PHOTO_CLASSES
 
 # -- the options ------------------------------------------------------------------------------------------------------
 
@@ -93,19 +94,26 @@ def make_network(engine, args, **options):
     that were not given and that the recipe decides get their values here. Raises UserError when the model in --load
     cannot be read, or an option contradicts it.
     """
-    network = _new_or_loaded(engine, args, **options)
-    recipe = RECIPES[network.activation]
+    loaded = _load(engine, args, **options) if args.load else None
+    activation = loaded.activation if loaded else args.activation or args.default_activation
+    recipe = RECIPES[activation]
     args.epochs = recipe.epochs if args.epochs is None else args.epochs
     args.augment = recipe.augment if args.augment is None else args.augment
     if args.learning_rate is None:  # a rate that decays may begin higher
         args.learning_rate = RECIPES["relu" if args.augment else "none"].learning_rate
-    return network
+
+    num_classes = PHOTO_CLASSES if args.augment else NUM_CLASSES
+    if not loaded:
+        return engine(args.filters or recipe.filters, activation, args.seed or 0, num_classes, **options)
+    if loaded.num_classes < num_classes:
+        raise UserError(
+            f"{args.load}: this model has {loaded.num_classes} classes, and training for photos needs {num_classes}; "
+            "use --no-augment, or begin without --load"
+        )
+    return loaded
 
 
-def _new_or_loaded(engine, args, **options):
-    if args.load is None:
-        activation = args.activation or args.default_activation
-        return engine(args.filters or RECIPES[activation].filters, activation, args.seed or 0, **options)
+def _load(engine, args, **options):
     network = engine.load(args.load, **options)
     for option in ("filters", "activation", "seed"):
         asked = getattr(args, option)
@@ -198,12 +206,12 @@ def cosine(epochs):
 
 
 def test(network, images, labels):
-    """Read the test images with a bar and print loss and accuracy. Returns the accuracy, 0..1.
+    """Read the test images, all of them digits, with a bar and print loss and accuracy. Returns the accuracy, 0..1.
 
     Raises UserError when the loss is not finite.
     """
     with Bar("testing", len(images)) as bar:
-        loss, accuracy = network.evaluate(images, labels, bar)
+        loss, accuracy = network.evaluate(images, labels, bar, among=NUM_CLASSES)
     if not math.isfinite(loss):
         raise UserError("the loss on the test set is not finite: the learning rate is too high here, try a lower one")
     print(f"test: loss {loss:.4f}, accuracy {accuracy:.2%} on {len(images):,} images")

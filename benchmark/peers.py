@@ -313,7 +313,7 @@ def measure(name, job):
         start = time.perf_counter()
         peer.read_test()
         reading.append(time.perf_counter() - start)
-    reader = CNNJit(job.filters, "none", job.seed, parameters)
+    reader = CNNJit(job.filters, "none", job.seed, parameters=parameters)
     tests = data.test_images[: job.test_images], data.test_labels[: job.test_images]
     return {
         "version": library.__version__,

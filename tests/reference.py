@@ -46,7 +46,7 @@ def pool_gradient(pixels, grad_output):
 
 
 def log_softmax(logits):
-    """(N, 10) -> (N, 10)."""
+    """(N, C) -> (N, C)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 

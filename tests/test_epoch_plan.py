@@ -28,24 +28,26 @@ from epoch_plan import (
     shared_bytes,
 )
 from network import MAX_BATCH
-from sizes import NUM_CLASSES, WINDOWS
+from sizes import WINDOWS
 
 LARGEST_INDEX = 2**31 - 1
+CLASSES = (10, 11, 13, 32)
 
 
 @st.composite
 def plans(draw):
-    """(plan, shape) for 1 to 144 multiprocessors, 1 to 192 filters, and any batch."""
+    """(plan, shape) for 1 to 144 multiprocessors, 1 to 192 filters, any batch, and 10 classes or more."""
     shape = draw(st.sampled_from((ONE_IMAGE_A_BLOCK, MANY_IMAGES_A_BLOCK)))
     multiprocessors = draw(st.integers(1, 144))
     filters = draw(st.integers(1, MAX_FILTERS))
     batch_size = draw(st.one_of(st.integers(1, 1100), st.integers(1, MAX_BATCH)))
-    plan = make_plan(filters, draw(st.booleans()), shape, shape.blocks_per_sm * multiprocessors, batch_size, True)
-    return plan, shape
+    classes = draw(st.sampled_from(CLASSES))
+    blocks = shape.blocks_per_sm * multiprocessors
+    return make_plan(filters, draw(st.booleans()), shape, blocks, batch_size, True, classes), shape
 
 
-def planned(filters, shape, multiprocessors, batch_size):
-    return make_plan(filters, True, shape, shape.blocks_per_sm * multiprocessors, batch_size, True), shape
+def planned(filters, shape, multiprocessors, batch_size, classes=10):
+    return make_plan(filters, True, shape, shape.blocks_per_sm * multiprocessors, batch_size, True, classes), shape
 
 
 many = settings(max_examples=150, deadline=None)
@@ -66,7 +68,7 @@ def test_every_dense_weight_and_bias_is_owned_exactly_once(made):
     axes = (np.arange(n) for n in (plan.blocks, plan.threads, plan.num_tiles, plan.weights_per_thread))
     block, thread, tile, i = np.meshgrid(*axes, indexing="ij", sparse=True)
     k, c, exists = np.broadcast_arrays(*owned_weight(plan, block, thread, tile, i))
-    times = counted(k[exists], c[exists], plan.num_inputs + 1, NUM_CLASSES)  # input number K: the biases
+    times = counted(k[exists], c[exists], plan.num_inputs + 1, plan.num_classes)  # input number K: the biases
     assert (times == 1).all()
 
 
@@ -102,15 +104,19 @@ def test_every_window_of_every_filter_is_learned_by_exactly_one_thread(made):
 @many
 @given(plans())
 @example(planned(192, MANY_IMAGES_A_BLOCK, 1, MAX_BATCH))
+@example(planned(1, ONE_IMAGE_A_BLOCK, 144, 1000, 32))
+@example(planned(1, MANY_IMAGES_A_BLOCK, 144, 1000, 32))
+@example(planned(192, ONE_IMAGE_A_BLOCK, 1, 1000, 32))
 def test_what_a_block_needs_fits_into_its_scratch_memory(made):
     plan, _ = made
-    rows = plan.tile_inputs + NUM_CLASSES
+    rows = plan.tile_inputs + plan.num_classes
     assert rows * plan.chunk_stride <= plan.scratch_size, "a chunk of the batch"
-    assert NUM_CLASSES * plan.sums_stride <= plan.scratch_size, "the sums of a tile"
+    assert plan.num_classes * plan.sums_stride <= plan.scratch_size, "the sums of a tile"
     assert 2 * FILTER_VALUES * plan.threads <= plan.scratch_size, "the gradients of all threads' filters"
     columns = plan.partials_per_pair * plan.filter_pairs
     assert 2 * FILTER_VALUES * (columns + 1) <= plan.partial_sums_size, "the filters' partial sums"
-    assert plan.partial_sums_size >= NUM_CLASSES * (WARP_SIZE + 1), "the logits' partial sums"
+    assert plan.partial_sums_size >= plan.num_classes * (WARP_SIZE + 1), "the logits' partial sums"
+    assert plan.logit_sums_size >= 2 * plan.num_classes * (WARP_SIZE + 1), "those of two images that are read"
     assert plan.owned_filter_values * (WARP_SIZE + 1) <= plan.partial_sums_size, "what all blocks left for the filters"
 
 
@@ -139,7 +145,7 @@ def test_loads_reach_no_further_than_the_memory_between_the_blocks(made):
     reached = last_chunk + plan.activation_loads * plan.images_per_activation_load
     assert reached * plan.num_inputs <= activations
     reached = last_chunk + plan.gradient_loads * plan.images_per_gradient_load
-    assert reached * NUM_CLASSES <= gradients
+    assert reached * plan.num_classes <= gradients
     assert filters == plan.blocks * FILTER_VALUES * plan.num_filters
     assert plan.gather_loads * WARP_SIZE >= plan.blocks
     assert plan.gather_rounds * plan.threads >= plan.owned_filter_values * WARP_SIZE
@@ -148,8 +154,9 @@ def test_loads_reach_no_further_than_the_memory_between_the_blocks(made):
 def test_the_largest_index_of_any_plan_fits_into_31_bits():
     for shape in (ONE_IMAGE_A_BLOCK, MANY_IMAGES_A_BLOCK):
         for multiprocessors in (1, 16, 80, 132, 144):
-            plan, _ = planned(MAX_FILTERS, shape, multiprocessors, MAX_BATCH)
-            assert max(memory_sizes(plan)) <= LARGEST_INDEX
+            for classes in CLASSES:
+                plan, _ = planned(MAX_FILTERS, shape, multiprocessors, MAX_BATCH, classes)
+                assert max(memory_sizes(plan)) <= LARGEST_INDEX
 
 
 @many
@@ -169,11 +176,24 @@ def test_the_registers_of_all_blocks_fit_on_a_multiprocessor(shape):
     assert max_registers(shape) >= 96, "with fewer registers the kernel spills"
 
 
+@pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("filters", [1, 8, 32, 64])
-def test_the_networks_of_the_readme_fit_into_a_block(filters):
+def test_the_networks_of_the_readme_fit_into_a_block(filters, classes):
     for shape in (ONE_IMAGE_A_BLOCK, MANY_IMAGES_A_BLOCK):
-        plan, _ = planned(filters, shape, 132, 1024)
+        plan, _ = planned(filters, shape, 132, 1024, classes)
         assert shared_bytes(plan) <= MAX_SHARED
+    plan, _ = planned(filters, READING, 132, 1, classes)
+    images, two_logits = 2 * epoch_plan.PIXELS, 2 * classes
+    assert 4 * (images + 2 * two_logits + plan.scratch_size + plan.logit_sums_size) <= MAX_SHARED, "to read"
+
+
+@many
+@given(plans())
+def test_every_logit_has_a_thread_of_its_own(made):
+    plan, _ = made
+    assert plan.num_classes <= WARP_SIZE and plan.threads - plan.last_warp == WARP_SIZE
+    assert plan.threads - plan.first_logit_thread >= 2 * plan.num_classes and plan.first_logit_thread >= 0
+    assert plan.first_logit_thread % WARP_SIZE == 0
 
 
 def test_an_example_by_hand():

@@ -42,8 +42,8 @@ for distort in (False, True):
 
 
 def signatures():
-    """{module: {kernel: argument types}}, which names every kernel there is."""
-    from numba import boolean, float32, float64, int32, int64, uint8
+    """{module: {kernel: argument types}}, which names every kernel that is made when its module is imported."""
+    from numba import boolean, float32, int32, int64, uint8
 
     one, two, three, four = (float32[::1], float32[:, ::1], float32[:, :, ::1], float32[:, :, :, ::1])
     return {
@@ -54,9 +54,6 @@ def signatures():
         },
         "pool_gpu": {"maxpool2_forward": (four, four), "maxpool2_backward": (four, four, four)},
         "softmax_gpu": {
-            "dense_forward": (two, two, one, two),
-            "softmax_cross_entropy": (two, int32[::1], two, two, float64[::1], int32[::1]),
-            "dense_backward": (two, two, two),
             "dense_update": (two, two, float32, two, one),
         },
         "layers_gpu": {
@@ -65,6 +62,14 @@ def signatures():
             "distort_set": (uint8[:, :, ::1], int64, uint8[:, :, ::1]),
         },
     }
+
+
+def softmax_signatures():
+    """Argument types of the kernels that softmax_gpu makes for a number of classes."""
+    from numba import float32, float64, int32
+
+    one, two = float32[::1], float32[:, ::1]
+    return (two, two, one, two), (two, two, two), (two, int32[::1], two, two, float64[::1], int32[::1])
 
 
 def epoch_signatures():
@@ -99,15 +104,23 @@ def compile_all(architecture):
         for kernel, types in kernels.items():
             check(kernel, ptx_of(vars(module)[kernel], types, architecture))
 
+    from softmax_gpu import dense_kernels, softmax_kernel
+
+    for classes in (10, 13):
+        made = *dense_kernels(classes), softmax_kernel(classes)
+        for kernel, types in zip(made, softmax_signatures(), strict=True):
+            check(kernel.py_func.__name__, ptx_of(kernel, types, architecture))
+
     # The kernels of an epoch are made for the network and the GPU; an odd number of filters is their hardest case.
     from epoch_gpu import kernels
     from epoch_plan import MANY_IMAGES_A_BLOCK, ONE_IMAGE_A_BLOCK, make_plan
 
-    for filters, distort, shape, blocks, batch_size in (
-        (8, False, ONE_IMAGE_A_BLOCK, 132, 64),
-        (13, True, MANY_IMAGES_A_BLOCK, 80, 1000),
+    for filters, classes, distort, shape, blocks, batch_size in (
+        (8, 10, False, ONE_IMAGE_A_BLOCK, 132, 64),
+        (13, 10, True, MANY_IMAGES_A_BLOCK, 80, 1000),
+        (32, 13, True, ONE_IMAGE_A_BLOCK, 132, 64),
     ):
-        made = kernels(make_plan(filters, distort, shape, blocks, batch_size, distort), shape)
+        made = kernels(make_plan(filters, distort, shape, blocks, batch_size, distort, classes), shape)
         for kernel, types in zip(made, epoch_signatures(), strict=True):
             check(kernel.py_func.__name__, ptx_of(kernel, types, architecture))
 

@@ -116,22 +116,23 @@ def run_softmax(engine, inputs, labels, weights, biases):
     return probabilities, losses.copy_to_host(), hits.copy_to_host(), grad_inputs, *changes
 
 
-@pytest.mark.parametrize("size", [1, 1e4], ids=["ordinary", "very large logits"])
+@pytest.mark.parametrize(("size", "classes"), [(1, 10), (1e4, 10), (1, 13), (1, 32)])
 @pytest.mark.parametrize("count", [1, 17] if HAS_GPU else [1, 3])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_softmax(engine, count, size):
+def test_softmax(engine, count, size, classes):
+    """Also of more classes than ten, and with very large logits."""
     random = np.random.default_rng(3)
     inputs = random.standard_normal((count, 12)).astype(np.float32)
-    weights = (size * random.standard_normal((12, 10))).astype(np.float32)
-    biases = random.standard_normal(10).astype(np.float32)
-    labels = random.integers(0, 10, count).astype(np.int32)
+    weights = (size * random.standard_normal((12, classes))).astype(np.float32)
+    biases = random.standard_normal(classes).astype(np.float32)
+    labels = random.integers(0, classes, count).astype(np.int32)
     probabilities, losses, hits, grad_inputs, grad_weights, grad_biases = run_softmax(
         engine, inputs, labels, weights, biases
     )
 
     logits = inputs.astype(np.float64) @ weights + biases
     wanted = reference.log_softmax(logits)
-    grad_logits = np.exp(wanted) - np.eye(10)[labels]
+    grad_logits = np.exp(wanted) - np.eye(classes)[labels]
     close(probabilities, np.exp(wanted), 1e-4 if size == 1 else 1e-2)  # float32 logits of 1e4 are exact to 1e-3
     close(losses, -wanted[np.arange(count), labels])
     np.testing.assert_array_equal(hits, logits.argmax(axis=1) == labels)
@@ -149,12 +150,12 @@ def test_equal_logits_are_read_as_the_first(engine):
     np.testing.assert_array_equal(hits, [1, 0])
 
 
-@pytest.mark.parametrize("relu", [False, True])
-def test_reference_gradients_are_central_differences(relu):
+@pytest.mark.parametrize(("relu", "classes"), [(False, 10), (True, 10), (True, 13)])
+def test_reference_gradients_are_central_differences(relu, classes):
     random = np.random.default_rng(4)
-    parameters = [array.astype(np.float64) for array in initial_parameters(2, seed=5)]
+    parameters = [array.astype(np.float64) for array in initial_parameters(2, 5, classes)]
     parameters[1] += 0.1 * random.standard_normal(2)
-    images, labels = random.uniform(-0.5, 0.5, (2, 28, 28)), np.array([3, 8])
+    images, labels = random.uniform(-0.5, 0.5, (2, 28, 28)), np.array([3, classes - 1])
     _, gradients = reference.loss_and_gradients(parameters, images, labels, relu)
     epsilon = 1e-6
     for which, gradient in enumerate(gradients):

@@ -48,23 +48,24 @@ def possible(path):
 TRAINERS = [CNN, CNNJit, *map(possible, PATHS)]
 
 
-def make(engine, activation="relu", seed=7, filters=None):
+def make(engine, activation="relu", seed=7, filters=None, classes=10):
     options = GPU_OPTIONS if issubclass(engine, CNNGPU) else {}
-    return engine(filters or (GPU_FILTERS if issubclass(engine, CNNGPU) else 3), activation, seed, **options)
+    return engine(filters or (GPU_FILTERS if issubclass(engine, CNNGPU) else 3), activation, seed, classes, **options)
 
 
 def count_for(engine, few, many):
     return few if issubclass(engine, CNNGPU) and not HAS_GPU else many
 
 
-@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize(("activation", "classes"), [("none", 10), ("relu", 10), ("relu", 13)])
 @pytest.mark.parametrize("engine", TRAINERS)
-def test_learns_what_the_reference_learns(engine, activation, mnist):
+def test_learns_what_the_reference_learns(engine, activation, classes, mnist):
     """Two epochs with a ragged last batch; the weights agree to float32's rounding."""
     count, batch_size = count_for(engine, 3, 50), count_for(engine, 2, 16)
-    images, labels = mnist.train_images[:count], mnist.train_labels[:count]
-    network = make(engine, activation)
-    start = initial_parameters(network.num_filters, 7)
+    images, labels = mnist.train_images[:count], mnist.train_labels[:count].copy()
+    labels[1::10] = classes - 1  # some images are of the last class
+    network = make(engine, activation, classes=classes)
+    start = initial_parameters(network.num_filters, 7, classes)
     epochs = 1 if count == 3 else 2
     history = network.fit(images, labels, epochs, batch_size, learning_rate=0.1)
 
@@ -77,7 +78,7 @@ def test_learns_what_the_reference_learns(engine, activation, mnist):
     np.testing.assert_allclose([epoch.loss for epoch in history], losses, rtol=1e-5)
     loss, accuracy = network.evaluate(images, labels)
     probabilities = network.predict(images)
-    assert probabilities.dtype == np.float32
+    assert (probabilities.dtype, probabilities.shape) == (np.float32, (count, classes))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     assert accuracy == (probabilities.argmax(axis=1) == labels).mean()
     assert loss == pytest.approx(-np.log(probabilities[np.arange(count), labels]).mean(), rel=1e-4)
@@ -101,7 +102,7 @@ def test_every_engine_distorts_the_same_images(engine, mnist):
 
 
 def forbid(monkeypatch, rung, reason):
-    monkeypatch.setattr(rung, "problem", staticmethod(lambda num_filters: reason))
+    monkeypatch.setattr(rung, "problem", staticmethod(lambda *_: reason))
 
 
 @pytest.mark.parametrize(
@@ -188,15 +189,22 @@ def test_what_is_compiled_ahead_is_what_training_and_reading_take(augment, mnist
     assert kernels.cache_info().misses == compiled.misses and kernels.cache_info().hits > compiled.hits
 
 
-def test_one_launch_shares_out_more_numbers_than_a_block_has_threads(mnist):
-    """In the simulator one block of 32 threads owns everything, 40 numbers of four filters too."""
-    images, labels = mnist.train_images[:2], mnist.train_labels[:2]
-    network = make(on_path("epoch"), filters=4)
+@pytest.mark.parametrize(("filters", "classes"), [(4, 10), (1, 32)])
+def test_one_launch_shares_out_more_numbers_than_a_block_has_threads(filters, classes, mnist):
+    """In the simulator one block of 32 threads owns everything, 40 numbers of four filters too.
+
+    More than 20 classes are summed over the threads in two parts, and 64 logits of two images have two warps.
+    """
+    images, labels = mnist.train_images[:2], np.array([classes - 1, 5])
+    network = make(on_path("epoch"), filters=filters, classes=classes)
     start = network.parameters
     network.fit(images, labels, 1, 2, 0.1)
     wanted, _ = reference.train(start, images, labels, [epoch_order(7, 0, 2)], 2, 0.1, True)
     for found, array in zip(network.parameters, wanted, strict=True):
         np.testing.assert_allclose(found, array, rtol=2e-5, atol=2e-6)
+    loss, _ = network.evaluate(images, labels)
+    scaled = images / 255 - 0.5
+    assert loss == pytest.approx(reference.loss_and_gradients(wanted, scaled, labels, True)[0] / 2, rel=1e-4)
 
 
 @pytest.mark.parametrize(("problem", "wanted"), [(None, [0, "recorded", "replayed", "replayed"]), ("no", [0, 0, 0])])
@@ -267,12 +275,12 @@ def test_training_in_two_parts_is_training_in_one(engine, mnist, tmp_path):
 
 
 @pytest.mark.parametrize("reader", ENGINES)
-@pytest.mark.parametrize("writer", ENGINES)
-def test_a_model_file_means_the_same_to_every_engine(writer, reader, mnist, tmp_path):
-    network = make(writer, filters=1)
+@pytest.mark.parametrize(("writer", "classes"), [*((engine, 10) for engine in ENGINES), (CNNJit, 13)])
+def test_a_model_file_means_the_same_to_every_engine(writer, classes, reader, mnist, tmp_path):
+    network = make(writer, filters=1, classes=classes)
     network.save(tmp_path / "model.npz", test_accuracy=0.5)
     read = reader.load(tmp_path / "model.npz", **(GPU_OPTIONS if reader is CNNGPU else {}))
-    assert (read.num_filters, read.activation, read.seed) == (1, "relu", 7)
+    assert (read.num_filters, read.activation, read.seed, read.num_classes) == (1, "relu", 7, classes)
     assert read.meta["test_accuracy"] == 0.5
     for one, two in zip(network.parameters, read.parameters, strict=True):
         np.testing.assert_array_equal(one, two)
@@ -320,9 +328,10 @@ def test_jit_learns_to_read(mnist):
     assert network.evaluate(mnist.test_images, mnist.test_labels)[1] > 0.9
 
 
+@pytest.mark.parametrize("classes", [10, 32])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_no_images_have_no_probabilities(engine):
-    assert make(engine).predict(np.zeros((0, 28, 28), np.uint8)).shape == (0, 10)
+def test_no_images_have_no_probabilities(engine, classes):
+    assert make(engine, classes=classes).predict(np.zeros((0, 28, 28), np.uint8)).shape == (0, classes)
 
 
 # NumPy's errstate holds for one thread, and the simulator runs each CUDA thread in one of its own.
@@ -345,6 +354,10 @@ def test_a_loss_that_is_not_finite_stops_the_training(engine, mnist):
         (np.zeros((2, 28, 27), np.uint8), [0, 1], {}),
         (np.zeros((2, 28, 28), np.uint8), [0], {}),
         (np.zeros((2, 28, 28), np.uint8), [0, 10], {}),
+        (np.zeros((2, 28, 28), np.uint8), [0, 13], {"num_classes": 13}),
+        (np.zeros((2, 28, 28), np.uint8), [-1, 0], {"num_classes": 13}),
+        (np.zeros((2, 28, 28), np.uint8), [0, 1], {"num_classes": 9}),
+        (np.zeros((2, 28, 28), np.uint8), [0, 1], {"num_classes": 33}),
         (np.zeros((2, 28, 28), np.uint8), [0.5, 1], {}),
         (np.zeros((0, 28, 28), np.uint8), np.zeros(0, int), {}),
         (np.zeros((2, 28, 28), np.uint8), [0, 1], {"batch_size": 0}),
@@ -353,8 +366,23 @@ def test_a_loss_that_is_not_finite_stops_the_training(engine, mnist):
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(images, labels, options):
+    num_classes = options.pop("num_classes", 10)
     with pytest.raises(ValueError):
-        CNN(1).fit(images, labels, **options)
+        CNN(1, num_classes=num_classes).fit(images, labels, **options)
+
+
+def test_only_the_digits_can_be_asked_for(mnist):
+    """An image of a digit that a network takes for something else is still the digit that it holds most likely."""
+    images, labels = mnist.test_images[:50], mnist.test_labels[:50]
+    network = CNNJit(2, num_classes=13)
+    parameters = network.parameters
+    parameters.biases[12] = 100
+    network = CNNJit(2, num_classes=13, parameters=parameters)
+    assert network.evaluate(images, labels)[1] == 0
+    digits = network.logits(images)[:, :10]
+    loss, accuracy = network.evaluate(images, labels, among=10)
+    assert accuracy == (digits.argmax(axis=1) == labels).mean() > 0
+    assert loss == pytest.approx(-reference.log_softmax(digits)[np.arange(50), labels].mean(), rel=1e-5)
 
 
 def test_the_start_is_drawn_as_the_articles_do():
@@ -398,6 +426,12 @@ def bad_models(folder):
         yield folder / name, "not a model file"
     yield write_model(folder / "a.npz", leave_out="biases"), "not a model file"
     yield write_model(folder / "b.npz", weights=np.zeros((1352, 10), np.float32)), "weights has the shape"
+    forged = np.zeros((338, 40), np.float32), np.zeros(40, np.float32)
+    yield write_model(folder / "b11.npz", biases=np.zeros(11, np.float32)), "weights has the shape"
+    yield write_model(folder / "b40.npz", weights=forged[0], biases=forged[1]), "it has 40 classes, not 10 to 32"
+    yield write_model(folder / "b9.npz", weights=forged[0][:, :9], biases=forged[1][:9]), "it has 9 classes"
+    yield write_model(folder / "b0.npz", biases=np.float32(0)), "weights has the shape"
+    yield write_model(folder / "b2.npz", biases=np.zeros((10, 10), np.float32)), "biases has the shape"
     yield write_model(folder / "c.npz", filters=np.zeros((2, 5, 5), np.float32)), "filters has the shape"
     yield write_model(folder / "d.npz", biases=np.zeros(10)), "biases holds float64"
     yield write_model(folder / "e.npz", filters=nan), "not finite"

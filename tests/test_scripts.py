@@ -17,6 +17,7 @@ import pytest
 from conftest import HAS_GPU, NO_SIMULATOR, ROOT
 
 import mnist_data
+import training
 from cnn_jit import CNNJit
 from errors import run
 from model_file import read_model
@@ -252,6 +253,30 @@ def test_a_file_that_will_not_do_is_one_line_that_names_it(refused, tmp_path, op
 def test_an_option_that_the_loaded_model_contradicts_is_one_line(refused, model_file, option, asked, has):
     line = refused("cnn_jit.py", "--load", model_file, option, asked)
     assert f"{option} {has}, not {asked}" in line and str(model_file) in line
+
+
+def test_a_network_for_photos_may_have_more_classes_than_the_digits(run_on_few, refused, mnist, monkeypatch, tmp_path):
+    """The test set has only digits, so the accuracy is the share of those that are the likeliest of the ten."""
+    tests = mnist.test_images[:100]
+
+    def make_sets(images, labels, *_):
+        return (images, np.where(np.arange(len(labels)) % 2, 12, labels)), tests
+
+    monkeypatch.setattr(training, "PHOTO_CLASSES", 13)
+    monkeypatch.setattr(training, "make_sets", make_sets)
+    model = tmp_path / "model.npz"
+    options = "--epoch", 1, *FEW, "--activation", "relu", "--filters", 2, "--augment", "--learning-rate", 0.1
+    out, err, status = run_on_few("cnn_jit.py", *options, "--save", model)
+    assert status == 0, err
+    network = CNNJit.load(model)
+    assert network.num_classes == 13
+    logits = network.logits(tests)
+    accuracy = (logits[:, :10].argmax(axis=1) == mnist.test_labels[:100]).mean()
+    assert accuracy > (logits.argmax(axis=1) == mnist.test_labels[:100]).mean()
+    assert f"accuracy {accuracy:.2%} on 100 images" in out
+
+    CNNJit(2, "relu").save(model)
+    assert "10 classes, and training for photos needs 13" in refused("cnn_jit.py", "--load", model)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
