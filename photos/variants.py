@@ -12,10 +12,12 @@ import math
 import cv2
 import numpy as np
 
+from photos.damage import damage
 from photos.handwriting import draw_line, write_digit
 
 ROOM = 8  # pixels of margin around an MNIST image, for what is drawn onto its digit
-WRITTEN = 1 / 3  # how many digits are written from nothing, per image of the set
+WRITTEN = 1 / 2  # how many digits are written from nothing, per image of the set
+DAMAGED = 1 / 6  # how many are damaged, half of them digits of MNIST, half written; more make marks look like digits
 
 
 def draw_variants(image, label, random):
@@ -33,6 +35,8 @@ def draw_variants(image, label, random):
     ]
     if random.random() < WRITTEN:
         variants.append(write_digit(label, random))
+    if random.random() < DAMAGED:
+        variants.append(damage(padded if random.random() < 0.5 else write_digit(label, random), random))
     return variants
 
 

@@ -16,6 +16,7 @@ from photos import processes, training_set, variants
 from photos.normalise import normalise
 from photos.training_set import make_sets, normalise_images, whole_sets
 from photos.variants import draw_variants
+from sizes import PHOTO_CLASSES
 from training import cosine, train_script, training_parser
 
 # -- the sets ---------------------------------------------------------------------------------------------------------
@@ -37,12 +38,13 @@ def test_the_set_begins_with_every_image_normalised(mnist, made):
     assert (images.dtype, labels.dtype, images.shape) == (np.uint8, np.uint8, (len(labels), 28, 28))
 
 
-def test_variants_and_written_digits_follow(mnist, made):
+def test_variants_written_digits_and_no_digits_follow(mnist, made):
     images, labels = made
-    added = labels[400:]
-    assert set(added) == set(range(10))
-    assert 0.5 * 400 < len(added) < 0.85 * 400
     assert images[400:].any(axis=(1, 2)).all()
+    assert set(labels[400:]) == set(range(PHOTO_CLASSES))
+    added = labels[400:][labels[400:] < 10]
+    assert 0.8 * 400 < len(added) < 1.2 * 400
+    assert 0.25 * 400 < np.count_nonzero(labels >= 10) < 0.45 * 400
     ones = np.count_nonzero(mnist.train_labels[:400] == 1)
     assert np.count_nonzero(added == 1) > 1.1 * ones
 
@@ -126,8 +128,9 @@ def test_what_decides_the_sets_is_in_the_version():
 # -- the variants -----------------------------------------------------------------------------------------------------
 
 
-def test_only_some_digits_have_variants_and_a_third_is_written_anew(mnist, monkeypatch):
+def test_only_some_digits_have_variants_and_half_are_written_anew(mnist, monkeypatch):
     written = []
+    monkeypatch.setattr(variants, "DAMAGED", 0)
     monkeypatch.setattr(variants, "write_digit", lambda label, random: written.append(label) or "written")
     digits = {label: mnist.train_images[mnist.train_labels == label][0] for label in range(10)}
     drawn = {label: [] for label in digits}
@@ -136,7 +139,13 @@ def test_only_some_digits_have_variants_and_a_third_is_written_anew(mnist, monke
             drawn[label] += draw_variants(image, label, np.random.default_rng(seed))
     varied = {label for label, images in drawn.items() if not all(isinstance(image, str) for image in images)}
     assert varied == {1, 4, 6, 7, 9}
-    assert all(20 < written.count(label) < 47 for label in digits)
+    assert all(33 < written.count(label) < 67 for label in digits)
+
+
+def test_a_sixth_are_damaged(mnist, monkeypatch):
+    monkeypatch.setattr(variants, "damage", lambda image, random: "damaged")
+    drawn = [draw_variants(mnist.train_images[0], 5, np.random.default_rng(seed)) for seed in range(300)]
+    assert 30 < sum("damaged" in [image for image in images if isinstance(image, str)] for images in drawn) < 75
 
 
 @pytest.mark.parametrize("draw", [variants.add_flag, variants.add_bar, variants.add_hook])
