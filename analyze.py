@@ -5,8 +5,8 @@
     python analyze.py photo.jpg --debug stages             ... and shows how the digits were found
     python analyze.py --evaluate samples/manifest.tsv      scores the reader on labelled pictures
 
-photos/segment.py finds the digits and brings each into the form of MNIST. The network reads them all in one batch, on
-the GPU where there is one. A bad picture does not stop the others, but the exit status is then 2.
+photos/segment.py finds the ink, and photos/reading.py decides with the network which pieces of it are digits, on the
+GPU where there is one. A bad picture does not stop the others, but the exit status is then 2.
 """
 
 import json
@@ -96,7 +96,7 @@ def read_and_print(files, model, args):
             print(as_json(file, reading, args.min_confidence))
         elif isinstance(reading, Reading):
             print(as_text(reading, args.min_confidence, headed=len(files) > 1))
-    draw_all(files, readings, args)
+    draw_all(files, readings, model, args)
     return 2 if any(isinstance(reading, UserError) for reading in readings) else 0
 
 
@@ -122,7 +122,7 @@ def as_json(file, reading, min_confidence):
     return json.dumps({"file": str(file), "lines": reading.lines(min_confidence), "digits": digits})
 
 
-def draw_all(files, readings, args):
+def draw_all(files, readings, model, args):
     """Write what --output and --debug ask for, for each picture that was read."""
     drawn, sheets = output_paths(files, args.output), output_paths(files, args.debug, "-stages")
     for file, reading, drawn_path, sheet_path in zip(files, readings, drawn, sheets, strict=True):
@@ -131,7 +131,7 @@ def draw_all(files, readings, args):
             if args.output:
                 save_image(annotate(picture, reading, args.min_confidence), drawn_path)
             if args.debug:
-                save_image(stage_sheet(picture, reading), sheet_path)
+                save_image(stage_sheet(picture, model), sheet_path)
 
 
 def output_paths(files, folder, ending=""):

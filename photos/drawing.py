@@ -1,7 +1,7 @@
 """Pictures for people: what was read drawn into a photo, the stages of one photo, and those not read exactly.
 
     annotate(picture, reading)         the photo with a box around each digit, and what it was read as
-    stage_sheet(picture, reading)      --debug: what some stages made of it, and the crops as the network sees them
+    stage_sheet(picture, model)        --debug: what some stages made of it, and the crops as the network sees them
     failure_sheet(scores, folder)      --evaluate: the pictures that were not read exactly
 
 All of them return a Pillow image, which `save_image` writes.
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from errors import UserError
 from files import replacing
 from photos.opening import open_picture
-from photos.segment import find_digits
+from photos.reading import read_picture
 from sizes import IMAGE_SIZE
 
 DRAWN_SIDE = 1600  # pixels: the longer side of a drawn picture is not made longer than this ...
@@ -104,14 +104,14 @@ class _Marker:
 # -- sheets of several pictures ---------------------------------------------------------------------------------------
 
 
-def stage_sheet(picture, reading):
+def stage_sheet(picture, model):
     """What some stages made of one picture, on one sheet, and below it the crops as the network sees them.
 
-    picture: (height, width, 3) uint8 RGB, the whole one; it goes through the stages once more. If the file is a large
-    JPEG, the reading used a smaller copy (`open_to_read`). So the stages shown can differ a little from the reading's.
+    picture: (height, width, 3) uint8 RGB, the whole one; it is read once more. If the file is a large JPEG,
+    `read_pictures` used a smaller copy (`open_to_read`). So what is shown can differ a little from what was printed.
     """
     stages = {}
-    find_digits(picture, stages=stages)
+    reading = read_picture(picture, model, stages=stages)
     panels = [("the picture", shrink(picture, PANEL_SIDE)[0])]
     for name, stage in stages.items():
         if stage.dtype != np.uint8 or stage.max(initial=0) == 1:

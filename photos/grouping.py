@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from photos.glyph import Glyph, connected_parts, is_frame, weighted_median
+from photos.lattice import bits
 
 
 def find_glyphs(ink, sheet):
@@ -23,8 +24,7 @@ def find_glyphs(ink, sheet):
     glyphs = drop_slabs([glyph for glyph in glyphs if not is_frame(glyph, glyphs)])
     height = typical_height(glyphs or at_border)
     for glyph in at_border:
-        centre_distance = _border_distance(*glyph.centre, *glyph.centre, ink)
-        if 0.6 * height < glyph.height < 1.4 * height > glyph.width and centre_distance > 0.2 * height:
+        if 0.5 * height < glyph.height < 1.8 * height and glyph.width < 1.5 * height and not _runs_along(glyph, ink):
             glyphs.append(glyph)
     return [glyph for glyph in glyphs if glyph.height < 3 * height and glyph.width < 5 * height], height
 
@@ -34,8 +34,25 @@ def _border_distance(left, top, right, bottom, image):
     return min(left, top, image.shape[1] - right, image.shape[0] - bottom)
 
 
+def _runs_along(glyph, ink):
+    """Whether a glyph touches the border of the picture with more than the ends of some strokes."""
+    height, width = ink.shape
+    mask = glyph.mask
+    touching = (
+        (mask[:, : max(0, 5 - glyph.x)].any(axis=1).sum() if glyph.x < 5 else 0)
+        + (mask[:, width - 5 - glyph.right :].any(axis=1).sum() if glyph.right > width - 5 else 0)
+        + (mask[: 5 - glyph.y].any(axis=0).sum() if glyph.y < 5 else 0)
+        + (mask[height - 5 - glyph.bottom :].any(axis=0).sum() if glyph.bottom > height - 5 else 0)
+    )
+    return touching > 0.5 * glyph.size
+
+
 def typical_height(glyphs):
-    """Median height of the glyphs in pixels, weighed by their ink: specks are many, but weigh little. 0 without any."""
+    """Median height of the glyphs in pixels, weighed by their ink: specks are many, but weigh little. 0 without any.
+
+    An underline has more ink than the digits above it, and its height is that of no digit: flat glyphs do not count.
+    """
+    glyphs = [glyph for glyph in glyphs if glyph.width <= FLATTEST * glyph.height] or glyphs
     return weighted_median([glyph.height for glyph in glyphs], [glyph.area for glyph in glyphs])
 
 
@@ -51,55 +68,74 @@ def drop_slabs(glyphs):
     return [glyph for glyph in glyphs if glyph.stroke < THICKEST_STROKE * width]
 
 
-def join_strokes(glyphs, height):
-    """Join loose strokes with the digit that they belong to: a list of glyphs, each of them a digit or more.
+FLATTEST = 3  # a digit is at most so many times wider than high
 
-    A part that is shorter than a digit belongs to the glyph that it lies above, below or inside (the bar of a 5), or
-    that it nearly touches (the hook of a 4). Taller parts are joined only if one lies above the other and the two
-    together are hardly taller than one digit.
+MAX_TOGETHER = 4  # pieces of one digit: one that is torn into more cannot be read anyway
+MAX_NEIGHBOURS = 4  # of a piece; in a crowd of specks there would be more, and no digit among them
+NEAR = 0.3  # of the height of a digit: pieces of one digit are not further apart
+
+
+def unions(pieces, height):
+    """What may be one digit: {set of pieces: Glyph}, with each piece alone and all that fit together.
+
+    A set is a whole number, bit i for piece i. Two to MAX_TOGETHER pieces fit together if each lies near another, and
+    if all together are no larger than a digit.
     """
-    glyphs = sorted(glyphs, key=lambda glyph: glyph.area)
-    joined = []
-    while glyphs:
-        part = glyphs.pop(0)  # the smallest first: a body is always larger than its part
-        bodies = [(gap, i) for i, body in enumerate(glyphs) if (gap := _belongs(part, body, height)) is not None]
-        if not bodies:
-            joined.append(part)
-        else:
-            body = min(bodies)[1]
-            glyphs[body] = _union(part, glyphs[body])
-    return joined
+    near = _neighbours(pieces, height)
+    found = {1 << i: piece for i, piece in enumerate(pieces)}
+    newest = found
+    for _ in range(MAX_TOGETHER - 1):
+        larger = {}
+        for members, glyph in newest.items():
+            beside = 0
+            for i in bits(members):
+                beside |= near[i]
+            for i in bits(beside & ~members):
+                joined = members | 1 << i
+                if joined not in larger and joined not in found and _fit_together(glyph, pieces[i], height):
+                    larger[joined] = union(glyph, pieces[i])
+        newest = larger
+        found = found | larger
+    return found
 
 
-def _belongs(part, body, height):
-    """The distance in pixels between the ink of a part and of a body; None if the part cannot belong to this body."""
-    if part.size < 0.15 * height:
-        return None
-    together = max(part.bottom, body.bottom) - min(part.y, body.y)
-    is_half = part.height > 0.6 * height  # of a broken digit: two whole digits would be taller together
-    if together > (1.25 * height if is_half else 1.5 * max(height, body.height)):
-        return None
-    overlap = min(part.right, body.right) - max(part.x, body.x)
-    above = max(part.y, body.y) - min(part.bottom, body.bottom)
-    if -overlap > 0.25 * height or above > 0.25 * height:
-        return None
-    gap = _distance(part, body)
-    if is_half:
-        return gap if overlap > 0.5 * min(part.width, body.width) and gap < 0.25 * height else None
-    stacked = overlap > 0.3 * part.width and gap < 0.25 * height
-    return gap if stacked or gap < body.stroke else None
+def _neighbours(pieces, height):
+    """For each piece the set of those that are near enough, the nearest ones."""
+    boxes = np.array([(piece.x, piece.right, piece.y, piece.bottom) for piece in pieces]).reshape(-1, 4)
+    pairs = []
+    for i, piece in enumerate(pieces):
+        left, right, top, bottom = boxes[i + 1 :].T
+        gap = np.maximum.reduce([left - piece.right, piece.x - right, top - piece.bottom, piece.y - bottom])
+        for j in np.flatnonzero(gap < NEAR * height) + i + 1:
+            if _fit_together(piece, pieces[j], height):
+                pairs.append((distance(piece, pieces[j]), i, int(j)))
+    near = [0] * len(pieces)
+    for gap, i, j in sorted(pairs):
+        if gap < NEAR * height and max(near[i].bit_count(), near[j].bit_count()) < MAX_NEIGHBOURS:
+            near[i] |= 1 << j
+            near[j] |= 1 << i
+    return near
 
 
-def _distance(a, b):
+def _fit_together(a, b, height):
+    """Whether two glyphs together are hardly taller than one digit, and less wide than two."""
+    tall = max(a.bottom, b.bottom) - min(a.y, b.y)
+    wide = max(a.right, b.right) - min(a.x, b.x)
+    return tall < 1.5 * max(height, a.height, b.height) and wide < max(
+        1.25 * max(height, tall), 1.1 * max(a.width, b.width)
+    )
+
+
+def distance(a, b):
     """Shortest distance in pixels between the ink of two glyphs."""
-    both = _union(a, b)
+    both = union(a, b)
     without_b = np.ones_like(both.mask)
     without_b[b.y - both.y : b.bottom - both.y, b.x - both.x : b.right - both.x] -= b.mask
-    distance = cv2.distanceTransform(without_b, cv2.DIST_L2, 3)
-    return float(distance[a.y - both.y : a.bottom - both.y, a.x - both.x : a.right - both.x][a.mask > 0].min())
+    far = cv2.distanceTransform(without_b, cv2.DIST_L2, 3)
+    return float(far[a.y - both.y : a.bottom - both.y, a.x - both.x : a.right - both.x][a.mask > 0].min())
 
 
-def _union(a, b):
+def union(a, b):
     """Two glyphs as one."""
     x, y = min(a.x, b.x), min(a.y, b.y)
     mask = np.zeros((max(a.bottom, b.bottom) - y, max(a.right, b.right) - x), np.uint8)
@@ -108,53 +144,7 @@ def _union(a, b):
     return Glyph(x, y, mask)
 
 
-def drop_stray_marks(glyphs, height):
-    """The glyphs without specks, dashes and underlines: without those far shorter than a digit, or wide and flat."""
-    return [glyph for glyph in glyphs if glyph.height > 0.35 * height and glyph.width <= 3 * glyph.height]
-
-
-def split_touching(glyphs, height):
-    """Cut each glyph that is too wide for one digit, where the bridge between two digits is thinnest."""
-    result = []
-    for glyph in glyphs:
-        cut = None
-        if glyph.width > 1.3 * max(glyph.height, 0.8 * height) and glyph.height > 0.6 * height:
-            cut = _best_cut(glyph)
-        result += split_touching(cut, height) if cut else [glyph]
-    return result
-
-
-def _best_cut(glyph):
-    """The two halves of a glyph, cut along the straight line that crosses the least ink; None without a good cut.
-
-    The line may lean, as digits do. It must not cross ink twice: such a line cuts through a digit, not between two.
-    """
-    height, width = glyph.mask.shape  # of this glyph, which may differ from the typical height
-    rows = np.arange(height)[:, None] - height / 2  # (height, 1), from the middle
-    columns = np.arange(width)
-    margin = int(0.25 * min(width, height))
-    best = 1.5 * glyph.stroke, None  # pixels of ink that are cut, halves
-    for slant in np.linspace(-0.5, 0.5, 11):  # columns per row
-        upright = np.round(columns + slant * rows).astype(int)  # the column that each pixel moves to
-        crossed = np.bincount(upright.clip(0, width - 1)[glyph.mask > 0], minlength=width)
-        for cut in np.argsort(crossed[margin : width - margin])[:5] + margin:
-            if crossed[cut] < best[0] and _count_runs(glyph.mask[upright == cut]) <= 1:
-                left = upright < cut
-                halves = [_trim(glyph, glyph.mask & left), _trim(glyph, glyph.mask & ~left)]
-                if all(half.height > 0.6 * height and half.width > 0.1 * height for half in halves):
-                    best = crossed[cut], halves
-    return best[1]
-
-
-def _count_runs(line):
-    """How many separate runs of ink there are along a line of a mask (n,)."""
-    return int(np.count_nonzero(np.diff(np.r_[0, line].astype(np.int8)) == 1))
-
-
-def _trim(glyph, mask):
-    """The glyph with another mask of the same size, its box made as small as the ink."""
-    x, y, width, height = cv2.boundingRect(mask)
-    return Glyph(glyph.x + x, glyph.y + y, mask[y : y + height, x : x + width])
+SAME_LINE = 0.65  # offset, see `_offset`: digits of one line stand beside each other, not below
 
 
 def sort_into_lines(glyphs):
@@ -166,7 +156,7 @@ def sort_into_lines(glyphs):
     lines = []
     for glyph in sorted(glyphs, key=lambda glyph: glyph.centre[0]):
         best = min(lines, key=lambda line: _offset(line, glyph), default=None)
-        if best is not None and _offset(best, glyph) < 0.5:
+        if best is not None and _offset(best, glyph) < SAME_LINE:
             best.append(glyph)
         else:
             lines.append([glyph])

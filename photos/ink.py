@@ -5,10 +5,12 @@ longer side, and only one that would be enlarged too much has fewer. So lengths 
 picture. A mask is (h, w) uint8, 0 or 1.
 """
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
-from photos.glyph import connected_parts, stroke_width, weighted_median
+from photos.glyph import weighted_median
 from photos.opening import WORKING_SIDE
 
 # -- the working picture ----------------------------------------------------------------------------------------------
@@ -66,48 +68,104 @@ def darkness(grey, window):
 
 # -- which side is the ink, and how wide are its strokes --------------------------------------------------------------
 
-WINDOWS = (9, 17, 33, 65, 129)  # sides in coarse pixels, each about twice the one before
+
+class InkScale(NamedTuple):
+    """What may be ink in a picture."""
+
+    light_on_dark: bool  # whether the ink is lighter than the paper
+    window: int  # pixels, odd: the side of a square that no stroke fills, however it turns and bends
 
 
-def find_ink_scale(grey):
-    """(light_on_dark, window): whether the ink is lighter than the paper, and a window wider than the strokes (pixels).
+REACHES = (17, 33, 65, 129, 255)  # coarse pixels: sides of windows, each about twice the one before
+FAINTEST_STROKE = 6  # grey levels of difference from the paper
+DOUBTFUL = 0.25  # a side with more than this share of the writing may be the ink, if not the likelier one
+MIN_WINDOW = 9  # coarse pixels
 
-    The method: widen the window step by step, and measure the ink that stands out. While the window is narrower than
-    the strokes, every step finds more ink. Once it is wider, the amount stays the same. It becomes steady only on the
-    side (dark or light) that is the ink: the spaces between strokes have no common width. Ink at the border of the
-    picture is left out, because a desk there grows with every window.
+
+def ink_scales(grey):
+    """What may be ink, a list of InkScale: the likelier side (dark or light) first, the other only where it may be.
+
+    The median of a window is the level of the paper, for strokes fill less than half of it. What is darker or lighter
+    may be ink. But only ink makes strokes: clear, and long beside their width. The gaps between strokes are broad and
+    hardly differ from the median. Every window votes with the share of each side in the writing that it sees. Narrow
+    ones also see the outlines of thick strokes, wide ones see sheets and shadows; ink is seen by most of them. Nothing
+    depends on which side is light: the negative of a picture gets the opposite answer.
     """
     coarse = cv2.medianBlur(coarse_picture(grey), 3)
-    sides = coarse, 255 - coarse
-    amounts = np.array([[float(np.square(_inner_ink(side, window)).sum()) for window in WINDOWS] for side in sides])
-    growth = np.abs(np.diff(np.log(amounts + 0.1), axis=1))  # (2 sides, 4 steps)
-    growth[amounts[:, :-1] < 0.1] = np.inf  # amounts near 0 do not grow either, but that does not make them steady
-    steady = growth < 0.3
-    first = int(np.argmax(steady.any(axis=0))) if steady.any() else int(np.argmin(growth.min(axis=0)))
-    side = int(growth[1, first] < growth[0, first])
-    # Small marks become steady before thick strokes do: go on to the step that has most of the ink.
-    ink = amounts[side, :-1] * steady[side]
-    step = int(np.argmax(ink > 0.5 * ink.max())) if ink.any() else first
-    strokes = _inner_ink(sides[side], WINDOWS[step]) > 0
-    parts = connected_parts(strokes.astype(np.uint8), np.ones_like(coarse), smallest=3)[0]
-    width = weighted_median([stroke_width(part.mask) for part in parts], [part.area for part in parts])
-    window = min(max(12 * width, WINDOWS[0]), WINDOWS[step + 1])
-    return side == 1, int(window * COARSE) | 1
+    sides = list(zip(*(_dark_and_light(coarse, reach) for reach in REACHES), strict=True))
+    writing = np.array([[strokes.writing for strokes in side] for side in sides])  # (2 sides, 5 reaches)
+    writing += 0.01 * writing.max() + 1e-9  # a window that sees next to nothing has no opinion
+    shares = (writing / writing.sum(axis=0)).mean(axis=1)
+    likelier = int(shares[1] > shares[0])
+    scales = [_ink_scale(likelier, sides[likelier])]
+    if shares.min() > DOUBTFUL:
+        scales.append(_ink_scale(1 - likelier, sides[1 - likelier]))
+    return scales
 
 
-def _inner_ink(grey, window):
-    """The darkness of what stands out clearly and does not run along the picture's border; 0 elsewhere.
+def _ink_scale(side, strokes):
+    """The InkScale of a side (0: dark, 1: light), from the _Strokes that each window sees."""
+    # Narrow windows see thick strokes in part, wide ones see shadows too: the first that sees most of the ink.
+    ink = np.array([seen.ink for seen in strokes])
+    width = strokes[int(np.argmax(ink > 0.5 * ink.max()))].width
+    window = min(max(9 * (width - 1), MIN_WINDOW), REACHES[-1] // 2)  # - 1: the soft edges have been counted
+    return InkScale(side == 1, int(window * COARSE) | 1)
 
-    A stroke that the border cuts off touches it with its width only. A desk or a shadow touches it with a whole side.
+
+class _Strokes(NamedTuple):
+    """All strokes of one side: sums over them, each counted with the square of its contrast."""
+
+    ink: float  # their length
+    writing: float  # the same beside the width at their widest place: how much they look like strokes, small or large
+    width: float  # coarse pixels, of most of them
+
+
+def _dark_and_light(coarse, reach):
+    """The _Strokes that are darker and those that are lighter than the median of a window with this side."""
+    difference = coarse.astype(np.float32) - _median(coarse, reach)
+    noise = 1.4826 * float(np.median(np.abs(difference[::3, ::3])))  # see `ink_thresholds`
+    threshold = max(4 * noise, FAINTEST_STROKE)
+    return _measure_strokes(-difference, threshold), _measure_strokes(difference, threshold)
+
+
+def _median(coarse, reach):
+    """The median of a square window with this side around each pixel. A wide one sees half the pixels, to be fast."""
+    if reach <= 33:
+        return cv2.medianBlur(coarse, reach)
+    half = cv2.resize(coarse, [max(1, side // 2) for side in coarse.shape[::-1]], interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.medianBlur(half, reach // 2 | 1), coarse.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _measure_strokes(contrast, threshold):
+    """The _Strokes of a picture of contrasts, (h, w) float32 grey levels: the long parts above a threshold.
+
+    A stroke that the border cuts off touches it with its width only. A desk or a shadow touches it with a whole side,
+    and is left out. So is a speck, which is as wide as it is long.
     """
-    dark, _ = darkness(grey, window)
-    count, labels = cv2.connectedComponents((dark > 0.12).astype(np.uint8))
-    area = np.bincount(labels.ravel(), minlength=count)
-    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    inner = 8 * np.bincount(border, minlength=count) ** 2 < area
-    inner[0] = False
-    dark[~inner[labels]] = 0
-    return dark
+    mask = (contrast > threshold).astype(np.uint8)
+    count, labels = cv2.connectedComponents(mask)
+    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    distance = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    place = np.nonzero(mask)
+    part = labels[place]
+    area = np.bincount(part, minlength=count)
+    width = 4 * np.bincount(part, distance[place], count) / np.maximum(area, 1) - 1  # as in `stroke_width`
+    width = np.maximum(width, 1)
+    widest = np.zeros(count)
+    np.maximum.at(widest, part, distance[place])
+    widest = np.maximum(2 * widest - 1, width)
+    strokes = (area > 3 * width**2) & (8 * _touch(labels, count) ** 2 < area)
+    energy = np.bincount(part, np.square(contrast[place]), count)[strokes]
+    width, widest = width[strokes], widest[strokes]
+    ink = energy / width
+    return _Strokes(float(ink.sum()), float((energy / widest**2).sum()), weighted_median(width, ink))
+
+
+def _touch(labels, count):
+    """How long each of the labelled parts touches the border of the picture, (count,): the mean of all its touches."""
+    border = np.concatenate([labels[0], labels[:, -1], labels[-1, ::-1], labels[::-1, 0]])  # once around
+    touches = np.bincount(border[border != np.roll(border, 1)], minlength=count)
+    return np.bincount(border, minlength=count) / np.maximum(touches, 1)
 
 
 # -- the sheet --------------------------------------------------------------------------------------------------------

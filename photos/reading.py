@@ -1,6 +1,10 @@
 """From picture files to the digits that a network reads in them.
 
 readings = read_pictures(["a.jpg", "b.png"], model)      a Reading, or a UserError, for each file
+
+What cannot be seen from the ink is decided by reading. The ink may be dark or light; a piece of it may be a digit, a
+part of one, several or none; the picture may lie on its side. The network reads what each of these would mean, and what
+it reads best is taken.
 """
 
 from typing import NamedTuple
@@ -8,18 +12,35 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import UserError
+from photos.cutting import cut
+from photos.glyph import Glyph
+from photos.grouping import sort_into_lines, unions
+from photos.ink import ink_scales, scale_picture
+from photos.lattice import best_cover
+from photos.normalise import normalise
 from photos.opening import open_to_read
-from photos.segment import Digit, find_digits
-from sizes import IMAGE_SIZE
+from photos.segment import find_parts
+from photos.weighing import LARGE, SPECK, Candidate, digit_weights, mark_weights, writing_of
+from sizes import IMAGE_SIZE, NUM_CLASSES
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+class Digit(NamedTuple):
+    """Where one digit was found."""
+
+    crop: np.ndarray  # (28, 28) uint8, ink bright on dark: what the network saw
+    box: tuple[int, int, int, int]  # x, y, width, height in pixels of the whole upright picture
+    line: int  # from 0 at the top
 
 
 class Reading(NamedTuple):
     """What was read in one picture: the N digits that were found, which digits they are, and how sure that is."""
 
     file: str
-    digits: list[Digit]
+    digits: list[Digit]  # in reading order
     values: np.ndarray  # (N,) int, 0..9
-    confidences: np.ndarray  # (N,) float, 0..1: the probability that the network gives to this value
+    confidences: np.ndarray  # (N,) float, 0..1: the probability that it is this digit, and not another one or none
 
     def lines(self, min_confidence=0.0):
         """The digits as text, one string for each line of the picture; `?` where the confidence is lower than this."""
@@ -30,28 +51,183 @@ class Reading(NamedTuple):
 
 
 def read_pictures(files, model):
-    """Read pictures; the network gets the digits of all of them in one batch.
+    """Read pictures: a list with one entry for each file, its Reading, or the UserError if it cannot be opened.
 
-    files: paths. model: any engine of the network. Returns a list with one entry for each file: its Reading, or the
-    UserError if the file cannot be opened as a picture.
+    files: paths. model: any engine of the network; its first ten classes are the digits, the others are no digits.
     """
-    found = []
+    readings = []
     for file in files:
         try:
-            found.append(find_digits(*open_to_read(file)))
+            picture, size = open_to_read(file)
+            readings.append(read_picture(picture, model, size, file))
         except UserError as error:
-            found.append(error)
-    crops = [digit.crop for digits in found if isinstance(digits, list) for digit in digits]
-    values, confidences = classify(model, crops)
-    readings, start = [], 0
-    for file, digits in zip(files, found, strict=True):
-        if isinstance(digits, UserError):
-            readings.append(digits)
-            continue
-        mine = slice(start, start + len(digits))
-        readings.append(Reading(str(file), digits, values[mine], confidences[mine]))
-        start = mine.stop
+            readings.append(error)
     return readings
+
+
+SURE = 0.9  # a reading with this mean confidence is not doubted, and nothing else is tried
+
+
+def read_picture(picture, model, size=None, file="", stages=None):
+    """The Reading of a picture, (height, width, 3) uint8 RGB.
+
+    size: (width, height) of the whole picture, for the boxes, if `picture` is a smaller copy. file: its name. stages: a
+    dict, which gets a picture (h, w) of some stages by name, for --debug.
+    """
+    grey = scale_picture(picture)
+    page = _read_grey(grey, model, stages)
+    turns = _quarter_turns(page, model)
+    if turns:
+        turned = _read_grey(np.ascontiguousarray(np.rot90(grey, turns)), model)
+        if turned.evidence > page.evidence:
+            page = turned._replace(turns=turns)
+    width, height = size or picture.shape[1::-1]
+    digits = [
+        Digit(normalise(glyph.mask * 255), page.box(glyph, width, height), number)
+        for number, line in enumerate(page.lines)
+        for glyph in line
+    ]
+    probabilities = page.probabilities
+    return Reading(str(file), digits, probabilities.argmax(axis=1), probabilities.max(axis=1, initial=0))
+
+
+# -- one picture, as it lies ------------------------------------------------------------------------------------------
+
+
+class Page(NamedTuple):
+    """What was read in a working picture, which may have been turned before."""
+
+    lines: list[list[Glyph]]  # the N digits, in reading order
+    probabilities: np.ndarray  # (N, 10), of the digits in this order
+    parts: list[Glyph]  # all connected parts of its ink
+    shape: tuple[int, int]  # of the working picture, as it was read
+    turns: int = 0  # quarter turns against the clock that it took to lie so
+
+    @property
+    def confidence(self):
+        """The mean confidence of the digits; 0 without any."""
+        return float(self.probabilities.max(axis=1).mean()) if len(self.probabilities) else 0.0
+
+    @property
+    def evidence(self):
+        """For this reading of the picture and against another one."""
+        return _evidence(self.probabilities)
+
+    def box(self, glyph, width, height):
+        """(x, y, width, height) of a glyph in a picture of this width and height, as it was before the turns."""
+        x, y, across, down = glyph.x, glyph.y, glyph.width, glyph.height
+        rows, columns = self.shape
+        for _ in range(self.turns):  # back: what was the top is the right side now
+            x, y, across, down = rows - y - down, x, down, across
+            rows, columns = columns, rows
+        wide, high = width / columns, height / rows
+        return round(x * wide), round(y * high), max(1, round(across * wide)), max(1, round(down * high))
+
+
+def _evidence(probabilities):
+    """The sum of the log-odds of digits from their probabilities (N, 10). One digit adds from -3 to 3."""
+    sure = np.clip(probabilities.max(axis=1, initial=0), 0.05, 0.95)
+    return float(np.log(sure / (1 - sure)).sum())
+
+
+def _read_grey(grey, model, stages=None):
+    """The Page of a working picture (h, w) uint8. Whether the ink is dark or light is decided by reading both."""
+    best = None
+    for scale in ink_scales(grey):
+        shown = {}
+        parts, height, dark = find_parts(grey, scale, shown)
+        page = _read_parts(parts, height, dark, model)
+        if best is None or page.evidence > best.evidence:
+            best = page
+            if stages is not None:
+                stages.update(shown)
+        if best.confidence > SURE:
+            break
+    return best
+
+
+TURN_GAIN = 2.0, 1.5  # the reading of a turned picture needs more evidence, and so many times more
+
+
+def _quarter_turns(page, model):
+    """How many quarter turns make the parts of a page much better to read, 0 to 3.
+
+    A turn makes many digits into shapes that are none. But 0, 1, 6, 8 and 9 stay digits when they stand on their head:
+    the gain must be clear.
+    """
+    if page.confidence > SURE or not page.parts:
+        return 0
+    best, most = 0, TURN_GAIN[0] + TURN_GAIN[1] * max(0.0, page.evidence)
+    for turns in (1, 2, 3):
+        crops = [normalise(np.rot90(part.mask, turns) * 255) for part in page.parts]
+        evidence = _evidence(classify(model, crops)[:, :NUM_CLASSES])
+        if evidence > most:
+            best, most = turns, evidence
+    return best
+
+
+# -- which pieces of ink are digits -----------------------------------------------------------------------------------
+
+
+def _read_parts(parts, height, dark, model):
+    """The Page of the connected parts of a picture's ink. height: of a digit in pixels. dark: (h, w), see ink.py."""
+    parts = [part for part in parts if part.size > SPECK * height]
+    pieces, candidates = _make_candidates(parts, height, model)
+    probabilities = _classify_glyphs([candidate.glyph for candidate in candidates], model)
+    chosen = _choose(candidates, pieces, probabilities, writing_of(parts, height, dark), dark) if parts else []
+    of_glyph = {id(candidates[i].glyph): probabilities[i, :NUM_CLASSES] for i in chosen}
+    lines = sort_into_lines([candidates[i].glyph for i in chosen])
+    read = np.array([of_glyph[id(glyph)] for line in lines for glyph in line]).reshape(-1, NUM_CLASSES)
+    return Page(lines, read, [part for part in parts if part.size > LARGE * height], dark.shape)
+
+
+def _make_candidates(parts, height, model):
+    """(pieces, candidates): the smallest pieces of ink that are looked at, and all that may be a digit.
+
+    Parts that are read without doubt are not cut.
+    """
+    pieces, whole = [], {}
+    confidences = _classify_glyphs(parts, model)[:, :NUM_CLASSES].max(axis=1, initial=0)
+    for part, confidence in zip(parts, confidences, strict=True):
+        is_wide = part.width > 1.1 * max(part.height, 0.8 * height)
+        is_large = part.height > 0.6 * height and part.width > 0.4 * height
+        cuts = cut(part, height) if is_large and (is_wide or confidence < SURE) else [part]
+        whole[(1 << len(cuts)) - 1 << len(pieces)] = part
+        pieces += cuts
+    glyphs = unions(pieces, height) | whole
+    return pieces, [Candidate(members, glyph, members in whole) for members, glyph in glyphs.items()]
+
+
+MARKS, FROM_THINGS = 0.02, 20  # before a page is read, so many of the large things are marks, as on a page of so many
+ROUNDS = 3
+
+
+def _choose(candidates, pieces, probabilities, writing, dark):
+    """Indices of the candidates that are digits: the likeliest way to explain all ink as digits and marks.
+
+    On a page of text, of which half is read as marks, a letter that looks like a digit is still a letter. So the share
+    of marks on the page is estimated from what was read, and the page is read again (expectation maximisation).
+    """
+    digits = probabilities[:, :NUM_CLASSES]
+    as_digits = np.log(np.maximum(digits.max(axis=1), 1e-6)) + digit_weights(candidates, pieces, writing, dark)
+    marks = [i for i, candidate in enumerate(candidates) if candidate.is_part or candidate.members.bit_count() == 1]
+    is_large = [candidate.glyph.size > LARGE * writing.height for candidate in candidates]
+    sets = [candidate.members for candidate in candidates]
+    share = MARKS
+    for _ in range(ROUNDS):
+        as_marks = mark_weights(candidates, 1 - digits.sum(axis=1), writing.height, share)
+        chosen = best_cover(sets + [sets[i] for i in marks], [*as_digits, *as_marks[marks]])
+        picked = [i for i in chosen if i < len(sets)]
+        large_marks = sum(is_large[marks[i - len(sets)]] for i in chosen if i >= len(sets))
+        share = (large_marks + MARKS * FROM_THINGS) / (large_marks + len(picked) + FROM_THINGS)
+    return picked
+
+
+# -- the network ------------------------------------------------------------------------------------------------------
+
+
+def _classify_glyphs(glyphs, model):
+    return classify(model, [normalise(glyph.mask * 255) for glyph in glyphs])
 
 
 # Each crop gets a margin of one pixel and is read five times. These are the (x, y) of the top left corner of the 28x28
@@ -60,15 +236,14 @@ CORNERS = ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))
 
 
 def classify(model, crops):
-    """Read crops: a list of N (28, 28) uint8 -> digits (N,) int and confidences (N,) float, in one batch.
+    """The probabilities of the model's C classes for each crop: a list of N (28, 28) uint8 -> (N, C) float.
 
     Each crop is read five times: as it is, and moved by one pixel to each side. The 2x2 windows of the pooling then
     fall differently on its strokes. The mean of the five probabilities is right more often than a single one, and its
     confidence is nearer to the share of digits that are right.
     """
     if not crops:
-        return np.zeros(0, int), np.zeros(0)
+        return np.zeros((0, model.num_classes))
     padded = np.pad(np.stack(crops), ((0, 0), (1, 1), (1, 1)))
     moved = [padded[:, y : y + IMAGE_SIZE, x : x + IMAGE_SIZE] for x, y in CORNERS]
-    probabilities = model.predict(np.concatenate(moved)).reshape(len(CORNERS), len(crops), -1).mean(axis=0)
-    return probabilities.argmax(axis=1), probabilities.max(axis=1)
+    return model.predict(np.concatenate(moved)).reshape(len(CORNERS), len(crops), -1).mean(axis=0)

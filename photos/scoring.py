@@ -128,13 +128,13 @@ def report(scores):
 
 def _accuracy_lines(scores):
     """A table with a row for all pictures, for each difficulty and for each kind."""
-    groups = {"all": scores}
+    groups = {("", "all"): scores}
     for column in ("difficulty", "kind"):
         for score in scores:
             if score.row.get(column):
-                groups.setdefault(score.row[column], []).append(score)
+                groups.setdefault((column, score.row[column]), []).append(score)
     lines = [f"{'':12}{'pictures':>9}{'digits':>8}{'digit accuracy':>16}{'exact':>14}"]
-    for name, group in groups.items():
+    for (_, name), group in groups.items():
         digits = sum(len(score.wanted) for score in group)
         accuracy = 1 - sum(score.wrong for score in group) / digits
         exact = sum(score.exact for score in group)
