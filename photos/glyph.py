@@ -9,6 +9,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+GREY_LEVEL = 1 / 255  # of darkness: even paper without noise is not known better
+
 
 @dataclass(eq=False)
 class Glyph:
@@ -87,6 +89,25 @@ def stroke_width(mask):
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 3)
     return max(4 * float(distance[padded > 0].mean()) - 1, 1.0)  # OpenCV measures to the first pixel outside: - 1
+
+
+def contrast(glyph, dark):
+    """How far the ink of a glyph stands out of the paper around it: in standard deviations of that paper's darkness.
+
+    dark: (h, w) float32, see ink.darkness. The paper is what lies within two strokes of the glyph's box, but not at its
+    edge, which is blurred. The median absolute deviation estimates the standard deviation, see ink.ink_thresholds.
+    """
+    reach, edge = max(3, round(2 * glyph.stroke)), max(1, round(glyph.stroke / 3))
+    left, top = max(0, glyph.x - reach), max(0, glyph.y - reach)
+    around = dark[top : glyph.bottom + reach, left : glyph.right + reach]
+    ink = np.zeros(around.shape, np.uint8)
+    ink[glyph.y - top : glyph.bottom - top, glyph.x - left : glyph.right - left] = glyph.mask
+    paper = around[cv2.dilate(ink, np.ones((2 * edge + 1, 2 * edge + 1), np.uint8)) == 0]
+    if paper.size == 0:
+        return np.inf
+    level = float(np.median(paper))
+    noise = 1.4826 * float(np.median(np.abs(paper - level))) + GREY_LEVEL
+    return (float(np.median(around[ink > 0])) - level) / noise
 
 
 def weighted_median(values, weights):

@@ -20,7 +20,7 @@ from photos.lattice import best_cover
 from photos.normalise import normalise
 from photos.opening import open_to_read
 from photos.segment import find_parts
-from photos.weighing import LARGE, SPECK, Candidate, digit_weights, mark_weights, writing_of
+from photos.weighing import LARGE, Candidate, digit_weights, mark_weights, writing_of
 from sizes import IMAGE_SIZE, NUM_CLASSES
 
 # -- pictures ---------------------------------------------------------------------------------------------------------
@@ -171,7 +171,6 @@ def _quarter_turns(page, model):
 
 def _read_parts(parts, height, dark, model):
     """The Page of the connected parts of a picture's ink. height: of a digit in pixels. dark: (h, w), see ink.py."""
-    parts = [part for part in parts if part.size > SPECK * height]
     pieces, candidates = _make_candidates(parts, height, model)
     probabilities = _classify_glyphs([candidate.glyph for candidate in candidates], model)
     chosen = _choose(candidates, pieces, probabilities, writing_of(parts, height, dark), dark) if parts else []

@@ -15,6 +15,7 @@ Every picture goes through the same stages, in this order. reading.py tells how 
     rules.remove_rules           printed lines and squares go, the strokes that cross them stay
     ink.keep_strong              faint ink stays only where it is connected to dark ink
     grouping.find_glyphs         connected ink, without what is too large, too thick or a frame
+    glyph.contrast               what hardly stands out of the texture around it goes
     cutting.cut                  where a part may be several digits, it is cut
     grouping.unions              pieces that may be one digit together
     normalise.normalise          each piece and each union in the form of MNIST; the network reads them all
@@ -27,10 +28,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from photos.glyph import Glyph
+from photos.glyph import Glyph, contrast
 from photos.grouping import find_glyphs
 from photos.ink import darkness, find_sheet, ink_thresholds, keep_strong
 from photos.rules import remove_frames, remove_rules
+
+SPECK = 0.15  # of the height of a digit: what is not longer is never a digit, nor a part that it needs
+LEAST_CONTRAST = 3  # standard deviations; almost no paper goes so far by chance
 
 
 class Parts(NamedTuple):
@@ -55,6 +59,7 @@ def find_parts(grey, scale, stages=None):
     ink = (dark > low) & sheet
     clean = keep_strong(remove_rules(remove_frames(ink)), dark > high)
     parts, height = find_glyphs(clean, sheet)
+    parts = [part for part in parts if part.size > SPECK * height and contrast(part, dark) > LEAST_CONTRAST]
     if stages is not None:
         stages["grey"] = grey
         stages["darkness against the paper"] = dark

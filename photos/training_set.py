@@ -33,8 +33,8 @@ def make_sets(train_images, train_labels, test_images, seed, meanwhile=None):
     """The sets for training and testing, normalised; normalised variants and no-digits follow in the training set.
 
     train_images (N, 28, 28) uint8, train_labels (N,) and test_images (T, 28, 28) uint8 -> ((images (M, 28, 28) uint8,
-    labels (M,)), test images (T, 28, 28) uint8), M about 2.3 N. What is no digit has the labels of no_digit.py. The seed
-    decides what is drawn. Works on all cores, with a progress bar; meanwhile: see `in_processes`.
+    labels (M,)), test images (T, 28, 28) uint8), M about 2.3 N. The labels of no-digits are those of no_digit.py. The
+    seed decides what is drawn. Works on all cores, with a progress bar; meanwhile: see `in_processes`.
     """
     indices = np.arange(len(train_images))
     before = indices - 1  # for each image, the one that a digit beside it may come from

@@ -14,6 +14,7 @@ import numpy as np
 from photos.glyph import Glyph, weighted_median
 from photos.grouping import FLATTEST, distance
 from photos.lattice import bits
+from photos.segment import SPECK
 
 
 class Candidate(NamedTuple):
@@ -115,7 +116,6 @@ def _cut_weight(candidate, parts, height):
 
 # -- as a mark --------------------------------------------------------------------------------------------------------
 
-SPECK = 0.15  # of the height of a digit: what is not longer is never a digit
 SUREST = 0.02  # the least probability of a mark that is believed: the network is too sure of strange shapes
 
 
