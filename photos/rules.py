@@ -63,7 +63,7 @@ def _horizontal_segments(ink):
     if segments is None:
         return []
     segments = [tuple(2 * int(end) for end in segment) for segment in segments.reshape(-1, 4)]
-    horizontal = [(x1, y1, x2, y2) for x1, y1, x2, y2 in segments if abs(y2 - y1) < 0.25 * (x2 - x1)]
+    horizontal = [(x1, y1, x2, y2) for x1, y1, x2, y2 in segments if abs(y2 - y1) < 0.45 * (x2 - x1)]
     return sorted(horizontal, key=lambda segment: segment[0] - segment[2])
 
 

@@ -15,3 +15,14 @@ def shipped():
     from analyze import DEFAULT_MODEL, load_model
 
     return load_model(DEFAULT_MODEL, "cpu")
+
+
+@pytest.fixture(scope="session")
+def find_digits(shipped):
+    """A function: picture (h, w, 3) uint8 -> the digits that the shipped model finds in it, in reading order.
+
+    size: (width, height) of the whole picture, if this is a smaller copy.
+    """
+    from photos.reading import read_picture
+
+    return lambda picture, size=None: read_picture(picture, shipped, size).digits

@@ -7,9 +7,8 @@ from PIL import Image
 
 from errors import UserError
 from photos.drawing import DRAWN_SIDE, PANEL_SIDE, annotate, confidence_colour, failure_sheet, save_image, stage_sheet
-from photos.reading import Reading
+from photos.reading import Digit, Reading
 from photos.scoring import score_pictures
-from photos.segment import Digit
 
 CROP = np.zeros((28, 28), np.uint8)
 

@@ -6,8 +6,9 @@ import pytest
 
 from photos import marks, no_digit
 from photos.marks import MARKS, draw_mark, largest_part, like_a_one
-from photos.no_digit import CUTS, MARK, NUM_CLASSES, PART, SEVERAL, draw_no_digit, draw_part, draw_several
+from photos.no_digit import CUTS, MARK, PART, SEVERAL, draw_no_digit, draw_part, draw_several
 from photos.normalise import normalise
+from sizes import NUM_CLASSES, PHOTO_CLASSES
 
 
 def drawn(mnist, seed, count=150):
@@ -24,7 +25,7 @@ def mask_of(mnist, i):
 
 def test_the_classes_follow_the_digits_and_all_occur(mnist):
     labels = [label for _, label in drawn(mnist, 0)]
-    assert set(labels) == {PART, SEVERAL, MARK} == set(range(10, NUM_CLASSES))
+    assert set(labels) == {PART, SEVERAL, MARK} == set(range(NUM_CLASSES, PHOTO_CLASSES))
     assert all(0.2 < labels.count(label) / len(labels) < 0.5 for label in (PART, SEVERAL, MARK))
 
 

@@ -12,7 +12,6 @@ from errors import UserError
 from photos import opening
 from photos.opening import open_picture, open_to_read
 from photos.page import CREAM, Page
-from photos.segment import find_digits
 
 pytest_plugins = ["photo_fixtures"]
 
@@ -249,7 +248,7 @@ def large_jpeg(digits, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ("upright.jpg", "turned.jpg"))
-def test_boxes_are_in_pixels_of_the_whole_picture(large_jpeg, name):
+def test_boxes_are_in_pixels_of_the_whole_picture(large_jpeg, find_digits, name):
     folder, boxes = large_jpeg
     picture, size = open_to_read(folder / name)
     assert size == (4001, 2999)
@@ -264,7 +263,7 @@ def test_boxes_are_in_pixels_of_the_whole_picture(large_jpeg, name):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (40, 60), (3200, 30)])
-def test_odd_shapes_are_opened(tmp_path, shape):
+def test_odd_shapes_are_opened(tmp_path, find_digits, shape):
     Image.fromarray(np.full((*shape, 3), 200, np.uint8)).save(tmp_path / "odd.jpg")
     picture, size = open_to_read(tmp_path / "odd.jpg")
     assert size == shape[::-1]

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from errors import UserError
-from photos.reading import Reading
+from photos.reading import Digit, Reading
 from photos.scoring import Score, align, calibration, digits_of, read_manifest, report, score_pictures
-from photos.segment import Digit
 
 
 def distance(a, b):
