@@ -8,6 +8,7 @@ import numpy as np
 
 from photos.glyph import connected_parts, is_frame, weighted_median
 
+SLENDER = 30  # times its thickness: a rule is longer
 THICKEST_RULE = 16  # working pixels; thicker lines are strokes
 
 
@@ -68,9 +69,16 @@ def _horizontal_segments(ink):
 
 
 def _is_solid(ink, segment):
-    """Whether a segment lies on ink almost all the way. A row of digits is full of gaps."""
-    strip = ink[_along(ink, segment, 2)]
-    return strip[:, segment[0] : segment[2]].any(axis=0).mean() > 0.85
+    """Whether a segment lies on ink almost all the way, and is very thin for its length.
+
+    A row of digits is full of gaps. But the stems of digits that stand one below the other may nearly make a line: it
+    is as thick as the strokes.
+    """
+    start, _, end, _ = segment
+    if not ink[_along(ink, segment, 2)][:, start:end].any(axis=0).mean() > 0.85:
+        return False
+    strip = ink[_along(ink, segment, THICKEST_RULE)][:, start:end]
+    return end - start > SLENDER * np.median(strip.sum(axis=0))
 
 
 def _along(ink, segment, reach):
