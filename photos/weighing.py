@@ -14,7 +14,6 @@ import numpy as np
 from photos.glyph import Glyph, weighted_median
 from photos.grouping import FLATTEST, distance
 from photos.lattice import bits
-from photos.segment import SPECK
 
 
 class Candidate(NamedTuple):
@@ -56,7 +55,7 @@ def darknesses(glyphs, dark):
 
 DIGIT = -0.25  # each digit more must be worth it: of two readings that are equally good, the one with fewer is right
 HEIGHTS, STROKES, DARKNESSES = 0.5, 0.25, 0.2  # how much digits of a page differ: standard deviation of the logarithm
-UNUSUAL = -3.0  # nothing unusual makes a digit less likely than this: there are exceptions
+UNUSUAL = -5.0  # nothing unusual makes a digit less likely than this: there are exceptions
 SMALLEST = 0.25  # a digit is at least so high, as a share of the usual height
 IMPOSSIBLE = -10.0
 GAP = -5.0  # for a gap between the pieces of a digit that is as wide as a digit is high
@@ -116,6 +115,7 @@ def _cut_weight(candidate, parts, height):
 
 # -- as a mark --------------------------------------------------------------------------------------------------------
 
+SMALL = 0.25  # of the height of a digit: what is not longer is a mark as easily as a part of a digit
 SUREST = 0.02  # the least probability of a mark that is believed: the network is too sure of strange shapes
 
 
@@ -126,5 +126,5 @@ def mark_weights(candidates, rejected, height, share):
     things on the page, how many are marks.
     """
     sizes = [candidate.glyph.size / height for candidate in candidates]
-    large = np.interp(sizes, [SPECK, LARGE], [0.0, 1.0])
+    large = np.interp(sizes, [SMALL, LARGE], [0.0, 1.0])
     return large * np.log(share / (1 - share)) + np.log(np.maximum(1 - (1 - rejected) * large, SUREST))
