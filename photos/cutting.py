@@ -19,7 +19,7 @@ APART = 0.25  # the least distance of two cuts, the same
 def cut(glyph, height):
     """A glyph cut along straight lines: the pieces from left to right, or [glyph] where no line is good.
 
-    height: of a digit of this picture, in pixels. A line may lean, and crosses two strokes at most. All cuts that may
+    height: of a digit of this picture, in pixels. A line may lean, and crosses ink only once. All cuts that may
     be right are made: whoever reads the pieces decides which belong together.
     """
     lines = _cut_lines(glyph, height)

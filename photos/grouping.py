@@ -92,7 +92,12 @@ def unions(pieces, height):
                 beside |= near[i]
             for i in bits(beside & ~members):
                 joined = members | 1 << i
-                if joined not in larger and joined not in found and _fit_together(glyph, pieces[i], height):
+                tallest = max(pieces[j].height for j in bits(joined))
+                if (
+                    joined not in larger
+                    and joined not in found
+                    and _fit_together(glyph, pieces[i], max(height, tallest))
+                ):
                     larger[joined] = union(glyph, pieces[i])
         newest = larger
         found = found | larger
@@ -107,7 +112,7 @@ def _neighbours(pieces, height):
         left, right, top, bottom = boxes[i + 1 :].T
         gap = np.maximum.reduce([left - piece.right, piece.x - right, top - piece.bottom, piece.y - bottom])
         for j in np.flatnonzero(gap < NEAR * height) + i + 1:
-            if _fit_together(piece, pieces[j], height):
+            if _fit_together(piece, pieces[j], max(height, piece.height, pieces[j].height)):
                 pairs.append((distance(piece, pieces[j]), i, int(j)))
     near = [0] * len(pieces)
     for gap, i, j in sorted(pairs):
@@ -118,12 +123,10 @@ def _neighbours(pieces, height):
 
 
 def _fit_together(a, b, height):
-    """Whether two glyphs together are hardly taller than one digit, and less wide than two."""
+    """Whether two glyphs together are hardly taller than one digit of this height, and less wide than two."""
     tall = max(a.bottom, b.bottom) - min(a.y, b.y)
     wide = max(a.right, b.right) - min(a.x, b.x)
-    return tall < 1.5 * max(height, a.height, b.height) and wide < max(
-        1.25 * max(height, tall), 1.1 * max(a.width, b.width)
-    )
+    return tall < 1.5 * height and wide < max(1.25 * max(height, tall), 1.1 * max(a.width, b.width))
 
 
 def distance(a, b):

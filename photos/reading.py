@@ -78,9 +78,12 @@ def read_picture(picture, model, size=None, file="", stages=None):
     page = _read_grey(grey, model, stages)
     turns = _quarter_turns(page, model)
     if turns:
-        turned = _read_grey(np.ascontiguousarray(np.rot90(grey, turns)), model)
+        shown = {}
+        turned = _read_grey(np.ascontiguousarray(np.rot90(grey, turns)), model, shown)
         if turned.evidence > page.evidence:
             page = turned._replace(turns=turns)
+            if stages is not None:
+                stages.update(shown)
     width, height = size or picture.shape[1::-1]
     digits = [
         Digit(normalise(glyph.mask * 255), page.box(glyph, width, height), number)
