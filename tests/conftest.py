@@ -132,9 +132,10 @@ def one_line():
 
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory):
-    """A small new network in a file: what is tested with it does not depend on what it reads."""
+    """A small new network for photos in a file: what is tested with it does not depend on what it reads."""
     from cnn_jit import CNNJit
+    from sizes import PHOTO_CLASSES
 
     path = tmp_path_factory.mktemp("model") / "new.npz"
-    CNNJit(num_filters=2, activation="relu", seed=3).save(path)
+    CNNJit(num_filters=2, activation="relu", seed=3, num_classes=PHOTO_CLASSES).save(path)
     return path

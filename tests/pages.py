@@ -1,6 +1,8 @@
-"""Pages whose digits are known, for the photo reader's tests: how they are made, and whether they were found."""
+"""Pictures whose digits are known, for the photo reader's tests: how they are made, and whether they were found."""
 
 from photos.page import BLACK_INK, WHITE, Page
+from photos.reading import read_pictures
+from photos.scoring import read_manifest, score_pictures
 
 
 def row_page(digits, text="3602485", paper=WHITE, ink=BLACK_INK, seed=1, **options):
@@ -19,3 +21,9 @@ def agree(found, boxes):
         if not inside or not 0.6 * height < found_height < 1.5 * height:
             return False
     return True
+
+
+def score_manifest(manifest, model):
+    """The Score of each picture of a manifest, a Path, read with this model."""
+    rows = read_manifest(manifest)
+    return score_pictures(rows, read_pictures([manifest.parent / row["file"] for row in rows], model))

@@ -7,8 +7,12 @@ from PIL import Image
 
 from errors import UserError
 from photos.drawing import DRAWN_SIDE, PANEL_SIDE, annotate, confidence_colour, failure_sheet, save_image, stage_sheet
+from photos.opening import open_picture
 from photos.reading import Digit, Reading
 from photos.scoring import score_pictures
+from sizes import IMAGE_SIZE
+
+pytest_plugins = ["photo_fixtures"]
 
 CROP = np.zeros((28, 28), np.uint8)
 
@@ -48,11 +52,20 @@ def test_what_is_unsure_is_drawn_as_a_question_mark():
     assert (sure != unsure).any()
 
 
-def test_a_picture_without_digits_stays_as_it_is():
+def test_a_picture_without_digits_stays_as_it_is(shipped):
     picture = white(300, 200)
-    empty = reading_of([], [])
-    assert (np.asarray(annotate(picture, empty)) == picture).all()
-    assert min(stage_sheet(picture, empty).size) > 200
+    assert (np.asarray(annotate(picture, reading_of([], []))) == picture).all()
+    assert min(stage_sheet(picture, shipped).size) > 200
+
+
+def test_a_sheet_shows_the_stages_and_one_crop_for_each_digit(shipped):
+    """The crops stand below the panels: with them the sheet is higher than that of a picture without digits."""
+    picture = open_picture(SAMPLES / "touching.png")
+    sheet, empty = stage_sheet(picture, shipped), stage_sheet(np.full_like(picture, 255), shipped)
+    assert sheet.width == empty.width and sheet.height > empty.height + IMAGE_SIZE
+    crops = np.asarray(sheet)[empty.height : empty.height + 2 * IMAGE_SIZE]
+    dark_columns = (crops < 40).all(axis=2).mean(axis=0) > 0.3
+    assert (dark_columns[1:] & ~dark_columns[:-1]).sum() == 5
 
 
 def test_failures_are_drawn_and_what_was_read_or_cannot_be_opened_is_not():

@@ -63,6 +63,17 @@ def test_the_report_counts_pictures_digits_and_mistakes():
     assert lines[-1].startswith("expected calibration error 0.")
 
 
+def test_groups_that_bear_the_name_of_the_first_row_are_rows_of_their_own():
+    """Also two of the same name, in two columns."""
+    rows = [{"kind": "all", "difficulty": "photo"}, {"kind": "photo", "difficulty": "all"}, {"kind": "all"}]
+    scores = [score_of("12", "12"), score_of("345", "3"), score_of("6", "6")]
+    scores = [score._replace(row=score.row | row) for score, row in zip(scores, rows, strict=True)]
+    table = [line.split()[:3] for line in report(scores).splitlines()[1:6]]
+    assert table == [
+        ["all", "3", "6"], ["photo", "1", "2"], ["all", "1", "3"], ["all", "2", "3"], ["photo", "1", "3"],
+    ]  # fmt: skip
+
+
 def test_a_set_without_a_failure_has_no_list_of_failures():
     assert "not read exactly" not in report([score_of("12", "12")])
 
