@@ -305,8 +305,12 @@ def test_one_digit_that_fills_the_picture(digits, find_digits):
     assert agree(find_digits(page.expose(0)), boxes)
 
 
-def test_a_hundred_small_digits(digits, find_digits):
-    page = Page(1400, 1800, WHITE, 8, digits)
+FILLED = pytest.mark.xfail(reason="a 6 whose loop is filled with ink is taken for a mark", strict=True)
+
+
+@pytest.mark.parametrize("seed", (pytest.param(7, marks=FILLED), 8))
+def test_a_hundred_small_digits(digits, find_digits, seed):
+    page = Page(1400, 1800, WHITE, seed, digits)
     boxes = [
         box for row in range(10) for box in page.write("0123456789", 150, 120 + 150 * row, 60, stroke=8, spacing=0.8)
     ]
