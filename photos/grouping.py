@@ -10,6 +10,8 @@ import numpy as np
 from photos.glyph import Glyph, connected_parts, is_frame, weighted_median
 from photos.lattice import bits
 
+BORDER = 5  # working pixels: what comes nearer to the border of the picture may be cut off by it
+
 
 def find_glyphs(ink, sheet):
     """(glyphs, height): what may be a digit or a part of one, and the typical height of a digit in pixels.
@@ -19,7 +21,7 @@ def find_glyphs(ink, sheet):
     size of the others and does not run along the border.
     """
     glyphs, _ = connected_parts(ink, cv2.erode(sheet, np.ones((5, 5), np.uint8)))
-    at_border = [glyph for glyph in glyphs if _border_distance(glyph.x, glyph.y, glyph.right, glyph.bottom, ink) < 5]
+    at_border = [glyph for glyph in glyphs if _border_distance(glyph, ink) < BORDER]
     glyphs = [glyph for glyph in glyphs if glyph not in at_border]
     glyphs = drop_slabs([glyph for glyph in glyphs if not is_frame(glyph, glyphs)])
     height = typical_height(glyphs or at_border)
@@ -29,22 +31,19 @@ def find_glyphs(ink, sheet):
     return [glyph for glyph in glyphs if glyph.height < 3 * height and glyph.width < 5 * height], height
 
 
-def _border_distance(left, top, right, bottom, image):
-    """How far a box is from the nearest border of an image, in pixels."""
-    return min(left, top, image.shape[1] - right, image.shape[0] - bottom)
+def _border_distance(glyph, image):
+    """How far the box of a glyph is from the nearest border of an image, in pixels."""
+    return min(glyph.x, glyph.y, image.shape[1] - glyph.right, image.shape[0] - glyph.bottom)
 
 
 def _runs_along(glyph, ink):
     """Whether a glyph touches the border of the picture with more than the ends of some strokes."""
+    rows, columns = np.nonzero(glyph.mask)
+    rows, columns = rows + glyph.y, columns + glyph.x
     height, width = ink.shape
-    mask = glyph.mask
-    touching = (
-        (mask[:, : max(0, 5 - glyph.x)].any(axis=1).sum() if glyph.x < 5 else 0)
-        + (mask[:, width - 5 - glyph.right :].any(axis=1).sum() if glyph.right > width - 5 else 0)
-        + (mask[: 5 - glyph.y].any(axis=0).sum() if glyph.y < 5 else 0)
-        + (mask[height - 5 - glyph.bottom :].any(axis=0).sum() if glyph.bottom > height - 5 else 0)
-    )
-    return touching > 0.5 * glyph.size
+    left_or_top = len(set(rows[columns < BORDER])) + len(set(columns[rows < BORDER]))
+    right_or_bottom = len(set(rows[columns >= width - BORDER])) + len(set(columns[rows >= height - BORDER]))
+    return left_or_top + right_or_bottom > 0.5 * glyph.size
 
 
 def typical_height(glyphs):

@@ -62,6 +62,7 @@ def _some_digit(digit, random):
 
 
 def trim(mask):
+    """A mask without the empty rows and columns around its ink."""
     x, y, width, height = cv2.boundingRect(mask)
     return mask[y : y + height, x : x + width]
 
@@ -135,10 +136,7 @@ def draw_several(first, second, random):
         piece = _piece(right, random)
         if piece.sum() > 0.12 * left.sum():
             return 255 * set_beside(left, piece, random.uniform(-0.04, 0.1), random)
-    elif how < WITH_PIECE + STACKED and not {0, 1} & {
-        left_label,
-        right_label,
-    }:  # two rings make an 8, a ring and a 1 a 9
+    elif how < WITH_PIECE + STACKED and not {0, 1} & {left_label, right_label}:  # a 0 on a 0 is an 8, on a 1 a 9
         both = set_beside(left.T, right.T, random.uniform(-0.06, 0.1), random)
         return 255 * np.ascontiguousarray(both.T)
     closest = 0.03 if 1 in (left_label, right_label) else -0.12  # a 1 that touches another digit may make a third one

@@ -19,7 +19,7 @@ from photos.ink import ink_scales, scale_picture
 from photos.lattice import best_cover
 from photos.normalise import normalise
 from photos.opening import open_to_read
-from photos.segment import find_parts
+from photos.segment import Parts, find_parts
 from photos.weighing import LARGE, Candidate, digit_weights, mark_weights, writing_of
 from sizes import IMAGE_SIZE, NUM_CLASSES
 
@@ -75,18 +75,17 @@ def read_picture(picture, model, size=None, file="", stages=None):
     dict, which gets a picture (h, w) of some stages by name, for --debug.
     """
     grey = scale_picture(picture)
-    page = _read_grey(grey, model, stages)
+    page = _read_grey(grey, model)
     turns = _quarter_turns(page, model)
     if turns:
-        shown = {}
-        turned = _read_grey(np.ascontiguousarray(np.rot90(grey, turns)), model, shown)
+        turned = _read_grey(np.ascontiguousarray(np.rot90(grey, turns)), model)
         if turned.evidence > page.evidence:
             page = turned._replace(turns=turns)
-            if stages is not None:
-                stages.update(shown)
+    if stages is not None:
+        stages.update(page.found.stages)
     width, height = size or picture.shape[1::-1]
     digits = [
-        Digit(normalise(glyph.mask * 255), page.box(glyph, width, height), number)
+        Digit(page.crops[glyph], page.box(glyph, width, height), number)
         for number, line in enumerate(page.lines)
         for glyph in line
     ]
@@ -101,9 +100,9 @@ class Page(NamedTuple):
     """What was read in a working picture, which may have been turned before."""
 
     lines: list[list[Glyph]]  # the N digits, in reading order
+    crops: dict[Glyph, np.ndarray]  # what the network saw of each
     probabilities: np.ndarray  # (N, 10), of the digits in this order
-    parts: list[Glyph]  # all connected parts of its ink
-    shape: tuple[int, int]  # of the working picture, as it was read
+    found: Parts  # where they were found
     turns: int = 0  # quarter turns against the clock that it took to lie so
 
     @property
@@ -119,7 +118,7 @@ class Page(NamedTuple):
     def box(self, glyph, width, height):
         """(x, y, width, height) of a glyph in a picture of this width and height, as it was before the turns."""
         x, y, across, down = glyph.x, glyph.y, glyph.width, glyph.height
-        rows, columns = self.shape
+        rows, columns = self.found.dark.shape
         for _ in range(self.turns):  # back: what was the top is the right side now
             x, y, across, down = rows - y - down, x, down, across
             rows, columns = columns, rows
@@ -133,17 +132,13 @@ def _evidence(probabilities):
     return float(np.log(sure / (1 - sure)).sum())
 
 
-def _read_grey(grey, model, stages=None):
+def _read_grey(grey, model):
     """The Page of a working picture (h, w) uint8. Whether the ink is dark or light is decided by reading both."""
     best = None
     for scale in ink_scales(grey):
-        shown = {}
-        parts, height, dark = find_parts(grey, scale, shown)
-        page = _read_parts(parts, height, dark, model)
+        page = _read_parts(find_parts(grey, scale), model)
         if best is None or page.evidence > best.evidence:
             best = page
-            if stages is not None:
-                stages.update(shown)
         if best.confidence > SURE:
             break
     return best
@@ -158,11 +153,12 @@ def _quarter_turns(page, model):
     A turn makes many digits into shapes that are none. But 0, 1, 6, 8 and 9 stay digits when they stand on their head:
     the gain must be clear.
     """
-    if page.confidence > SURE or not page.parts:
+    parts = [part for part in page.found.parts if part.size > LARGE * page.found.height]
+    if page.confidence > SURE or not parts:
         return 0
     best, most = 0, TURN_GAIN[0] + TURN_GAIN[1] * max(0.0, page.evidence)
     for turns in (1, 2, 3):
-        crops = [normalise(np.rot90(part.mask, turns) * 255) for part in page.parts]
+        crops = [normalise(np.rot90(part.mask, turns) * 255) for part in parts]
         evidence = _evidence(classify(model, crops)[:, :NUM_CLASSES])
         if evidence > most:
             best, most = turns, evidence
@@ -172,55 +168,58 @@ def _quarter_turns(page, model):
 # -- which pieces of ink are digits -----------------------------------------------------------------------------------
 
 
-def _read_parts(parts, height, dark, model):
-    """The Page of the connected parts of a picture's ink. height: of a digit in pixels. dark: (h, w), see ink.py."""
-    pieces, candidates = _make_candidates(parts, height, model)
-    probabilities = _classify_glyphs([candidate.glyph for candidate in candidates], model)
-    chosen = _choose(candidates, pieces, probabilities, writing_of(parts, height, dark), dark) if parts else []
-    of_glyph = {id(candidates[i].glyph): probabilities[i, :NUM_CLASSES] for i in chosen}
+def _read_parts(found, model):
+    """The Page of the Parts of a picture."""
+    glyphs = GlyphReader(model)
+    pieces, candidates = _make_candidates(found.parts, found.height, glyphs)
+    probabilities = glyphs.read([candidate.glyph for candidate in candidates])
+    chosen = _choose(candidates, pieces, probabilities, found) if found.parts else []
     lines = sort_into_lines([candidates[i].glyph for i in chosen])
-    read = np.array([of_glyph[id(glyph)] for line in lines for glyph in line]).reshape(-1, NUM_CLASSES)
-    return Page(lines, read, [part for part in parts if part.size > LARGE * height], dark.shape)
+    in_order = [glyph for line in lines for glyph in line]
+    crops = {glyph: glyphs.crops[glyph] for glyph in in_order}
+    return Page(lines, crops, glyphs.read(in_order)[:, :NUM_CLASSES], found)
 
 
-def _make_candidates(parts, height, model):
+def _make_candidates(parts, height, glyphs):
     """(pieces, candidates): the smallest pieces of ink that are looked at, and all that may be a digit.
 
-    Parts that are read without doubt are not cut.
+    height: of a digit in pixels. glyphs: a GlyphReader. Parts that are read without doubt are not cut.
     """
     pieces, whole = [], {}
-    confidences = _classify_glyphs(parts, model)[:, :NUM_CLASSES].max(axis=1, initial=0)
+    confidences = glyphs.read(parts)[:, :NUM_CLASSES].max(axis=1, initial=0)
     for part, confidence in zip(parts, confidences, strict=True):
         is_wide = part.width > 1.1 * max(part.height, 0.8 * height)
         is_large = part.height > 0.6 * height and part.width > 0.4 * height
         cuts = cut(part, height) if is_large and (is_wide or confidence < SURE) else [part]
         whole[(1 << len(cuts)) - 1 << len(pieces)] = part
         pieces += cuts
-    glyphs = unions(pieces, height) | whole
-    return pieces, [Candidate(members, glyph, members in whole) for members, glyph in glyphs.items()]
+    joined = unions(pieces, height) | whole
+    return pieces, [Candidate(members, glyph, members in whole) for members, glyph in joined.items()]
 
 
 MARKS, FROM_THINGS = 0.02, 20  # before a page is read, so many of the large things are marks, as on a page of so many
 ROUNDS = 3
 
 
-def _choose(candidates, pieces, probabilities, writing, dark):
+def _choose(candidates, pieces, probabilities, found):
     """Indices of the candidates that are digits: the likeliest way to explain all ink as digits and marks.
 
     On a page of text, of which half is read as marks, a letter that looks like a digit is still a letter. So the share
     of marks on the page is estimated from what was read, and the page is read again (expectation maximisation).
     """
+    writing = writing_of(found.parts, found.height, found.dark)
     digits = probabilities[:, :NUM_CLASSES]
-    as_digits = np.log(np.maximum(digits.max(axis=1), 1e-6)) + digit_weights(candidates, pieces, writing, dark)
+    as_digits = np.log(np.maximum(digits.max(axis=1), 1e-6)) + digit_weights(candidates, pieces, writing, found.dark)
     marks = [i for i, candidate in enumerate(candidates) if candidate.is_part or candidate.members.bit_count() == 1]
     is_large = [candidate.glyph.size > LARGE * writing.height for candidate in candidates]
     sets = [candidate.members for candidate in candidates]
+    sets += [sets[i] for i in marks]
     share = MARKS
     for _ in range(ROUNDS):
         as_marks = mark_weights(candidates, 1 - digits.sum(axis=1), writing.height, share)
-        chosen = best_cover(sets + [sets[i] for i in marks], [*as_digits, *as_marks[marks]])
-        picked = [i for i in chosen if i < len(sets)]
-        large_marks = sum(is_large[marks[i - len(sets)]] for i in chosen if i >= len(sets))
+        chosen = best_cover(sets, [*as_digits, *as_marks[marks]])
+        picked = [i for i in chosen if i < len(candidates)]
+        large_marks = sum(is_large[marks[i - len(candidates)]] for i in chosen if i >= len(candidates))
         share = (large_marks + MARKS * FROM_THINGS) / (large_marks + len(picked) + FROM_THINGS)
     return picked
 
@@ -228,8 +227,21 @@ def _choose(candidates, pieces, probabilities, writing, dark):
 # -- the network ------------------------------------------------------------------------------------------------------
 
 
-def _classify_glyphs(glyphs, model):
-    return classify(model, [normalise(glyph.mask * 255) for glyph in glyphs])
+class GlyphReader:
+    """Brings glyphs into the form of MNIST and has the network read them, each glyph only once."""
+
+    def __init__(self, model):
+        self.model = model
+        self.crops = {}  # glyph -> (28, 28) uint8
+        self._probabilities = {}
+
+    def read(self, glyphs):
+        """The probabilities (N, C) of N glyphs."""
+        new = [glyph for glyph in glyphs if glyph not in self.crops]
+        self.crops |= {glyph: normalise(glyph.mask * 255) for glyph in new}
+        read = classify(self.model, [self.crops[glyph] for glyph in new])
+        self._probabilities |= dict(zip(new, read, strict=True))
+        return np.array([self._probabilities[glyph] for glyph in glyphs]).reshape(len(glyphs), self.model.num_classes)
 
 
 # Each crop gets a margin of one pixel and is read five times. These are the (x, y) of the top left corner of the 28x28

@@ -12,7 +12,7 @@ THICKEST_RULE = 16  # working pixels: what is thicker is a stroke ...
 THICKEST_LINE = 1.5  # times the mean width of all strokes: ... unless a small picture was enlarged, rules and all
 STEEPEST = 0.5  # rows per column: a table may be photographed askew, by up to 26 degrees
 SMOOTH = 41  # columns: a line does not bend within so few
-SPECK = 0.03  # of the longer side of the picture: what is smaller is no digit
+SMALLEST_DIGIT = 0.03  # of the longer side of the picture
 SHORTEST = 8  # times its greatest thickness: the shortest line
 
 
@@ -52,7 +52,7 @@ def _digit_size(ink):
     """Median size in pixels of the glyphs of a mask, weighed by their ink; 0 where there are only specks."""
     half = _half(ink)
     glyphs, _ = connected_parts(half, np.ones_like(half))
-    glyphs = [glyph for glyph in glyphs if glyph.size > SPECK * max(half.shape)]
+    glyphs = [glyph for glyph in glyphs if glyph.size > SMALLEST_DIGIT * max(half.shape)]
     return 2 * weighted_median([glyph.size for glyph in glyphs], [glyph.area for glyph in glyphs])
 
 

@@ -2,7 +2,7 @@
 
     grey = scale_picture(picture)
     for scale in ink_scales(grey):
-        parts, height, dark = find_parts(grey, scale)
+        found = find_parts(grey, scale)  # found.parts, found.height ...
 
 Every picture goes through the same stages, in this order. reading.py tells how it goes on.
 
@@ -43,13 +43,11 @@ class Parts(NamedTuple):
     parts: list[Glyph]  # the connected parts
     height: float  # the typical height of a digit
     dark: np.ndarray  # (h, w) float32, see ink.darkness
+    stages: dict[str, np.ndarray]  # a picture (h, w) of some stages by name, for --debug
 
 
-def find_parts(grey, scale, stages=None):
-    """The Parts of a working picture (h, w) uint8. scale: one of ink_scales(grey).
-
-    stages: a dict, which gets a picture (h, w) of some stages by name, for --debug.
-    """
+def find_parts(grey, scale):
+    """The Parts of a working picture (h, w) uint8. scale: one of ink_scales(grey)."""
     light_on_dark, window = scale
     if light_on_dark:
         grey = 255 - grey
@@ -60,9 +58,10 @@ def find_parts(grey, scale, stages=None):
     clean = keep_strong(remove_rules(remove_frames(ink)), dark > high)
     parts, height = find_glyphs(clean, sheet)
     parts = [part for part in parts if part.size > SPECK * height and contrast(part, dark) > LEAST_CONTRAST]
-    if stages is not None:
-        stages["grey"] = grey
-        stages["darkness against the paper"] = dark
-        stages["all that stands out"] = ink
-        stages["ink, without rules and frames"] = clean
-    return Parts(parts, height, dark)
+    stages = {
+        "grey": grey,
+        "darkness against the paper": dark,
+        "all that stands out": ink,
+        "ink, without rules and frames": clean,
+    }
+    return Parts(parts, height, dark, stages)

@@ -3,8 +3,8 @@
 The network judges the shape alone: it sees every crop at the same size, and one at a time. What is here is what a page
 tells besides. One hand wrote its digits with one pen: they have nearly the same height, width of stroke and darkness.
 
-Every weight is the logarithm of a probability, up to a constant. The numbers were chosen by hand; twice or half of each
-reads photos equally well.
+Every weight is the logarithm of a probability, up to a constant. The numbers were chosen by hand, by what they do for
+the photos that the reader was developed with.
 """
 
 from typing import NamedTuple

@@ -367,7 +367,7 @@ def test_parts_are_the_connected_ink_of_the_picture(digits):
     grey = scale_picture(page.expose())
     (scale,), (other,) = ink_scales(grey), ink_scales(255 - grey)
     assert (scale.light_on_dark, other.light_on_dark) == (False, True) and scale.window == other.window
-    parts, height, dark = find_parts(grey, scale)
+    parts, height, dark, _ = find_parts(grey, scale)
     assert (
         len(parts) == len(boxes) and 0.9 * 176 < height < 1.2 * 176
     )  # 110 pixels in a picture that is 1.6 times larger
