@@ -277,7 +277,12 @@ def test_a_turned_picture_is_read_the_same(digits, shipped, monkeypatch, turns):
     assert read_picture(picture, shipped).lines() != ["23457"]
 
 
-@pytest.mark.parametrize(("text", "seed"), [("6190816", 1), ("061", 8), ("6109", 22), ("16", 29)])
+CUT = pytest.mark.xfail(reason="a 9 with a filled head is cut into a 0 and a 1", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seed"), [("6190816", 1), pytest.param("9", 5, marks=CUT), ("061", 8), ("6109", 22), ("16", 29)]
+)
 def test_digits_that_stay_digits_when_they_are_turned_are_left_as_they_lie(digits, shipped, monkeypatch, text, seed):
     """Most of these pages are read unsurely, and as other digits with a little more evidence when they are turned."""
     page, boxes = row_page(digits, text, seed=seed)
