@@ -16,34 +16,26 @@ BORDER = 5  # working pixels: what comes nearer to the border of the picture may
 def find_glyphs(ink, sheet):
     """(glyphs, height): what may be a digit or a part of one, and the typical height of a digit in pixels.
 
-    ink, sheet: masks (h, w) uint8 0/1. Ink that reaches the end of the sheet is desk, shadow or the edge of the sheet,
-    and is left out. Ink that reaches the border of the picture may be a digit that is cut off: it counts if it has the
-    size of the others and does not run along the border.
+    ink, sheet: masks (h, w) uint8 0/1. Ink that reaches the border of the picture or the end of the sheet may be a
+    digit that is cut off there: it counts if it has the size of the others and does not run along this edge, as a
+    desk, a shadow or the edge itself does.
     """
-    glyphs, _ = connected_parts(ink, cv2.erode(sheet, np.ones((5, 5), np.uint8)))
-    at_border = [glyph for glyph in glyphs if _border_distance(glyph, ink) < BORDER]
-    glyphs = [glyph for glyph in glyphs if glyph not in at_border]
+    inside = cv2.erode(sheet, np.ones((5, 5), np.uint8))
+    inside[:BORDER] = inside[-BORDER:] = inside[:, :BORDER] = inside[:, -BORDER:] = 0
+    glyphs, at_edge = connected_parts(ink, inside)
     glyphs = drop_slabs([glyph for glyph in glyphs if not is_frame(glyph, glyphs)])
-    height = typical_height(glyphs or at_border)
-    for glyph in at_border:
-        if 0.5 * height < glyph.height < 1.8 * height and glyph.width < 1.5 * height and not _runs_along(glyph, ink):
+    height = typical_height(glyphs or at_edge)
+    for glyph in at_edge:
+        if 0.5 * height < glyph.height < 1.8 * height and glyph.width < 1.5 * height and not _runs_along(glyph, inside):
             glyphs.append(glyph)
     return [glyph for glyph in glyphs if glyph.height < 3 * height and glyph.width < 5 * height], height
 
 
-def _border_distance(glyph, image):
-    """How far the box of a glyph is from the nearest border of an image, in pixels."""
-    return min(glyph.x, glyph.y, image.shape[1] - glyph.right, image.shape[0] - glyph.bottom)
-
-
-def _runs_along(glyph, ink):
-    """Whether a glyph touches the border of the picture with more than the ends of some strokes."""
-    rows, columns = np.nonzero(glyph.mask)
-    rows, columns = rows + glyph.y, columns + glyph.x
-    height, width = ink.shape
-    left_or_top = len(set(rows[columns < BORDER])) + len(set(columns[rows < BORDER]))
-    right_or_bottom = len(set(rows[columns >= width - BORDER])) + len(set(columns[rows >= height - BORDER]))
-    return left_or_top + right_or_bottom > 0.5 * glyph.size
+def _runs_along(glyph, inside):
+    """Whether a glyph leaves a mask (h, w) uint8 0/1 with more than the ends of some strokes."""
+    outside = inside[glyph.y : glyph.bottom, glyph.x : glyph.right] == 0
+    rows, columns = np.nonzero(glyph.mask & outside)
+    return len(set(rows)) + len(set(columns)) > 0.5 * glyph.size
 
 
 def typical_height(glyphs):
@@ -152,8 +144,8 @@ SAME_LINE = 0.65  # offset, see `_offset`: digits of one line stand beside each 
 def sort_into_lines(glyphs):
     """Lists of glyphs, one for each line: from the top line to the bottom line, and each from left to right.
 
-    Take the glyphs from left to right. Each goes to the line whose last glyph lies beside it, or begins a new line. So
-    a line may rise or fall, as long as neighbours stand side by side.
+    Take the glyphs from left to right. Each goes to the line one of whose last two lies beside it, or begins a new
+    line. So a line may rise or fall, and one digit may hop, as long as neighbours stand side by side.
     """
     lines = []
     for glyph in sorted(glyphs, key=lambda glyph: glyph.centre[0]):
@@ -166,6 +158,5 @@ def sort_into_lines(glyphs):
 
 
 def _offset(line, glyph):
-    """How far a glyph is above or below the last one of a line, as a share of the height of the taller one."""
-    last = line[-1]
-    return abs(last.centre[1] - glyph.centre[1]) / max(last.height, glyph.height)
+    """How far a glyph is above or below the nearer of the last two of a line, as a share of the taller one's height."""
+    return min(abs(last.centre[1] - glyph.centre[1]) / max(last.height, glyph.height) for last in line[-2:])

@@ -144,6 +144,7 @@ def _read_grey(grey, model):
     return best
 
 
+BAR = 1  # any bar or wave that lies flat becomes this digit when it is turned, and shows nothing
 TURN_GAIN = 2.0, 1.5  # the reading of a turned picture needs more evidence, and so many times more
 
 
@@ -159,7 +160,8 @@ def _quarter_turns(page, model):
     best, most = 0, TURN_GAIN[0] + TURN_GAIN[1] * max(0.0, page.evidence)
     for turns in (1, 2, 3):
         crops = [normalise(np.rot90(part.mask, turns) * 255) for part in parts]
-        evidence = _evidence(classify(model, crops)[:, :NUM_CLASSES])
+        probabilities = classify(model, crops)[:, :NUM_CLASSES]
+        evidence = _evidence(probabilities[probabilities.argmax(axis=1) != BAR])
         if evidence > most:
             best, most = turns, evidence
     return best
@@ -198,7 +200,8 @@ def _make_candidates(parts, height, glyphs):
 
 
 MARKS, FROM_THINGS = 0.02, 20  # before a page is read, so many of the large things are marks, as on a page of so many
-ROUNDS = 3
+ROUNDS = 10
+MOST_MARKS = 4  # to each digit; a page with more is print or a pattern, and what looks like a digit there is none
 
 
 def _choose(candidates, pieces, probabilities, found):
@@ -217,11 +220,11 @@ def _choose(candidates, pieces, probabilities, found):
     share = MARKS
     for _ in range(ROUNDS):
         as_marks = mark_weights(candidates, 1 - digits.sum(axis=1), writing.height, share)
-        chosen = best_cover(sets, [*as_digits, *as_marks[marks]])
+        chosen = best_cover(sets, [*(as_digits + np.log(1 - share)), *as_marks[marks]])
         picked = [i for i in chosen if i < len(candidates)]
         large_marks = sum(is_large[marks[i - len(candidates)]] for i in chosen if i >= len(candidates))
         share = (large_marks + MARKS * FROM_THINGS) / (large_marks + len(picked) + FROM_THINGS)
-    return picked
+    return picked if large_marks <= MOST_MARKS * len(picked) else []
 
 
 # -- the network ------------------------------------------------------------------------------------------------------

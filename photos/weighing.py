@@ -127,4 +127,4 @@ def mark_weights(candidates, rejected, height, share):
     """
     sizes = [candidate.glyph.size / height for candidate in candidates]
     large = np.interp(sizes, [SMALL, LARGE], [0.0, 1.0])
-    return large * np.log(share / (1 - share)) + np.log(np.maximum(1 - (1 - rejected) * large, SUREST))
+    return large * np.log(share) + np.log(np.maximum(1 - (1 - rejected) * large, SUREST))

@@ -1,12 +1,22 @@
 """Pieces of ink that may be one digit: which are put together, and how many."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photos.glyph import Glyph
-from photos.grouping import MAX_NEIGHBOURS, MAX_TOGETHER, NEAR, distance, sort_into_lines, union, unions
+from photos.grouping import (
+    MAX_NEIGHBOURS,
+    MAX_TOGETHER,
+    NEAR,
+    distance,
+    find_glyphs,
+    sort_into_lines,
+    union,
+    unions,
+)
 from photos.lattice import bits
 
 HEIGHT = 100
@@ -107,3 +117,32 @@ def test_lines_are_sorted_from_the_top_and_each_from_the_left():
     shuffled = [rows[row][i] for row, i in ((2, 3), (0, 1), (1, 2), (0, 0), (2, 0), (1, 0), (0, 3), (1, 1), (2, 2),
                                             (2, 1), (0, 2), (1, 3))]  # fmt: skip
     assert sort_into_lines(shuffled) == rows
+
+
+def test_a_digit_that_hops_does_not_end_its_line():
+    """The third stands too low for the fourth to be beside it, but not for the line."""
+    line = [box(0, 100, 40, 90), box(60, 100, 40, 90), box(120, 150, 40, 90), box(180, 90, 40, 90)]
+    below = [box(30, 260, 40, 90), box(150, 260, 40, 90)]
+    assert sort_into_lines(line + below) == [line, below]
+
+
+# -- what may be a digit ----------------------------------------------------------------------------------------------
+
+
+def boxes_found(ink, sheet):
+    return {(glyph.x, glyph.y, glyph.width, glyph.height) for glyph in find_glyphs(ink, sheet)[0]}
+
+
+@pytest.mark.parametrize("edge", ("border of the picture", "end of the sheet"))
+def test_a_digit_that_an_edge_cuts_off_counts_and_what_runs_along_it_does_not(edge):
+    sheet = np.ones((400, 600), np.uint8)
+    bottom = 400
+    if edge == "end of the sheet":
+        bottom = 360
+        sheet[bottom:] = 0
+    ink = np.zeros_like(sheet)
+    ink[100:200, 100:115] = ink[100:200, 300:315] = 1  # two ones in the middle
+    ink[bottom - 90 : bottom, 200:215] = 1  # one that leaves the sheet by its foot
+    ink[bottom - 60 : bottom, 400:480] = 1  # a shadow that lies on its edge
+    cv2.circle(ink, (440, bottom - 60), 20, 1, -1)
+    assert boxes_found(ink, sheet) == {(100, 100, 15, 100), (300, 100, 15, 100), (200, bottom - 90, 15, 90)}
