@@ -9,7 +9,6 @@ Ctrl-C during training saves what was learned so far.
 import argparse
 import functools
 import math
-import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 import mnist_data
 from errors import Parser, UserError, number
+from files import check_replaceable
 from interrupts import held_until_progress
 from model_file import ACTIVATIONS
 from network import LEARNING_RATE, MAX_BATCH
@@ -152,15 +152,10 @@ def train_script(engine, args, test_count=10_000, **options):
 
 def check_save(path):
     """UserError, before hours of training, if the model cannot be saved at this path afterwards."""
-    reason = None
-    if path.is_dir():
-        reason = "it is a folder"
-    elif path.exists() and not path.is_file():
-        reason = "it is no ordinary file"
-    elif not os.access(path.parent, os.W_OK):
-        reason = "its folder is missing or may not be written to"
-    if reason:
-        raise UserError(f"{path}: the model cannot be saved there: {reason}")
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
 
 
 def load_sets(network, args, test_count):
