@@ -138,7 +138,7 @@ def _download(mirror, name):
 def _receive(url, received):
     """Put what is at a URL into the queue, part by part: bytes, at the end b"", or instead the error."""
     try:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(url, timeout=10 * PATIENCE) as answer:  # by then, nobody waits for it any more
             while part := answer.read(2**16):
                 received.put(part)
         received.put(b"")
