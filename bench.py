@@ -19,6 +19,9 @@ How it is measured:
 The measurements stand here in the order of the results. What they are made of is in benchmark/.
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import argparse
 import functools
 import json

@@ -24,6 +24,9 @@ methods:
     train_epoch(order, batch_size, learning_rate, progress)    as `Network._train_epoch` says
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import sys
 
 import numpy as np

@@ -7,9 +7,11 @@ Ctrl-C during training saves what was learned so far.
 """
 
 import argparse
+import contextlib
 import functools
 import math
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,9 +142,14 @@ def train_script(engine, args, test_count=10_000, **options):
         with np.errstate(over="ignore", invalid="ignore"):  # when training diverges, a UserError says it in one line
             train(network, *train_set, args)
             accuracy = test(network, *test_set)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):  # OSError: nobody reads what is printed any more, or the disk is full
         save(network, args, None)
         raise
+    except MemoryError as error:
+        raise UserError(
+            f"there is not enough memory for --batch-size {args.batch_size} with {network.num_filters} filters: "
+            f"{error or 'none is left'}; try less"
+        ) from None
     save(network, args, accuracy)
     if args.target_accuracy is not None and 100 * accuracy < args.target_accuracy:
         print(f"the test accuracy {accuracy:.2%} misses the target of {args.target_accuracy:g} %", file=sys.stderr)
@@ -180,8 +187,26 @@ def load_sets(network, args, test_count):
     return train_set, (normalised, test_set[1])
 
 
+SILENCE = 1  # seconds that a person is left to wait without being told what for
+
+
+@contextlib.contextmanager
+def said_if_it_takes_long(what):
+    """Print a line on stderr, once, if the block takes more than SILENCE seconds."""
+    timer = threading.Timer(SILENCE, print, [what], {"file": sys.stderr})
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 def train(network, images, labels, args):
     """Train with a bar, and a line for every epoch. Raises KeyboardInterrupt, between two batches, on Ctrl-C."""
+    if network.compile:  # before the bar begins to count the seconds
+        with said_if_it_takes_long("compiling, which takes about 10 seconds, the first time only"):
+            network.compile(min(args.batch_size, len(images)), args.augment)
     with Bar("training", args.epochs * len(images)) as bar, held_until_progress(bar) as progress:
 
         def after_epoch(epoch):

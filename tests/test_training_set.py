@@ -2,13 +2,15 @@
 
 import ast
 import shutil
+import time
 
 import numba
 import numpy as np
 import pytest
 from conftest import ROOT
 
-from cnn_jit import CNNJit
+import training
+from cnn_jit import CNNJit, all_logits, learn_batch
 from distortion import distort_images, draw_distortions
 from errors import run
 from model_file import read_model
@@ -218,3 +220,25 @@ def test_ctrl_c_while_normalising_leaves_the_model_file_alone(tmp_path, monkeypa
         run(lambda: train_script(CNNJit, args, test_count=10))
     assert ended.value.code == 130
     assert not model.exists() and "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "printed"), [(0, ""), (1, "compiling\n")])
+def test_a_long_wait_is_explained_and_a_short_one_is_not(seconds, printed, monkeypatch, capsys):
+    monkeypatch.setattr(training, "SILENCE", 0.2)
+    with training.said_if_it_takes_long("compiling"):
+        time.sleep(seconds)
+    assert capsys.readouterr().err == printed
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_what_the_cpu_compiles_ahead_is_what_training_takes(augment, mnist):
+    """Also with the types of the arguments: a learning rate that is a whole number once compiled everything twice."""
+    network = CNNJit(2, "relu", num_classes=11)  # a number of classes that no other test has
+    before = network.parameters
+    network.compile(64, augment)
+    for found, array in zip(network.parameters, before, strict=True):
+        np.testing.assert_array_equal(found, array)
+    compiled = [len(function.signatures) for function in (learn_batch, all_logits)]
+    network.fit(mnist.train_images[:20], mnist.train_labels[:20], 1, 8, 0.1, augment=augment)
+    network.predict(mnist.train_images[:20])
+    assert [len(function.signatures) for function in (learn_batch, all_logits)] == compiled
