@@ -96,6 +96,37 @@ def test_the_whole_sets_are_kept_until_the_seed_changes_or_they_are_damaged(mnis
     assert list(tmp_path.iterdir()) == [kept]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"train_labels": np.zeros(19, np.uint8)},
+        {"train_images": np.zeros((20, 28, 27), np.uint8)},
+        {"test_images": np.zeros((5, 28, 28), np.float32)},
+        {"train_labels": np.array(["1"] * 20)},
+        {"test_images": np.array([None])},
+        {"version": None},
+    ],
+)
+def test_kept_sets_of_another_form_are_made_again(changed, mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_set, "KEPT", tmp_path / "kept.npz")
+    made = (np.ones((20, 28, 28), np.uint8), np.ones(20, np.uint8)), np.ones((5, 28, 28), np.uint8)
+    monkeypatch.setattr(training_set, "make_sets", lambda *_: made)
+    whole_sets(mnist, seed=0)
+    with np.load(tmp_path / "kept.npz") as kept:
+        arrays = {name: kept[name] for name in kept.files}
+    np.savez(tmp_path / "kept.npz", **arrays | changed)
+    assert whole_sets(mnist, seed=0) is made
+    (images, _), _ = whole_sets(mnist, seed=0)
+    assert images is not made[0][0], "it was kept anew"
+
+
+def test_sets_that_cannot_be_kept_are_used_all_the_same(mnist, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training_set, "KEPT", tmp_path / "gone" / "kept.npz")
+    monkeypatch.setattr(training_set, "make_sets", lambda *_: (("images", "labels"), "test images"))
+    assert whole_sets(mnist, seed=0) == (("images", "labels"), "test images")
+    assert capsys.readouterr().err.endswith("kept.npz: not kept for the next time: its folder is missing\n")
+
+
 def test_the_whole_sets_are_made_again_when_the_code_changes(mnist, tmp_path, monkeypatch):
     for name in training_set.SOURCES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
