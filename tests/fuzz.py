@@ -352,6 +352,7 @@ def main(argv=None):
     parser.add_argument("--first", type=from_zero, default=0, metavar="N", help="the number of the first case")
     parser.add_argument("--seed", type=from_zero, default=SEED, metavar="N")
     args = parser.parse_args(argv)
+    tqdm.monitor_interval = 0  # its thread would print while a case is tried
     folder = tempfile.mkdtemp(prefix="fuzz-")
     print(f"what fails is kept in {folder}")
     problems = 0
