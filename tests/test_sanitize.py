@@ -32,7 +32,7 @@ def test_findings_are_counted_and_silence_is_none(printed, count):
 
 @pytest.fixture
 def sanitizer(tmp_path, monkeypatch):
-    """A function that puts a compute-sanitizer on the PATH which prints one text for planted cases and one for others."""
+    """Puts a compute-sanitizer on the PATH that prints one text for planted cases, and one for all others."""
 
     def put(planted, others):
         (tmp_path / "planted").write_text(planted)
