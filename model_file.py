@@ -126,4 +126,5 @@ def largest_logit(parameters):
     """A bound that no logit of any image exceeds, in float64: every pixel is at most 0.5 from 0."""
     filters, filter_biases, weights, biases = (np.abs(array.astype(np.float64)) for array in parameters)
     pooled = 0.5 * filters.sum(axis=(1, 2)) + filter_biases  # (F,)
-    return (np.tile(pooled, POOLED_SIZE**2) @ weights + biases).max()
+    with np.errstate(invalid="ignore"):  # of what is not finite, the bound is not finite either
+        return (np.tile(pooled, POOLED_SIZE**2) @ weights + biases).max()
