@@ -137,13 +137,18 @@ def train_script(engine, args, test_count=10_000, **options):
     """
     network = make_network(engine, args, **options)
     check_save(args.save)
+    trained_before = network.epochs_trained
     train_set, test_set = load_sets(network, args, test_count)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # when training diverges, a UserError says it in one line
             train(network, *train_set, args)
             accuracy = test(network, *test_set)
-    except (KeyboardInterrupt, OSError):  # OSError: nobody reads what is printed any more, or the disk is full
+    except KeyboardInterrupt:
         save(network, args, None)
+        raise
+    except OSError:  # nobody reads what is printed any more, or its disk is full
+        if network.epochs_trained > trained_before:
+            save(network, args, None)
         raise
     except MemoryError as error:
         raise UserError(

@@ -312,6 +312,20 @@ def test_what_was_learned_is_saved_when_nobody_reads_the_output_any_more(tmp_pat
     assert read_model(model)[1]["epochs_trained"] >= 1
 
 
+def test_a_training_that_has_not_begun_saves_nothing(in_process, little_mnist, monkeypatch, tmp_path):
+    """As where the disk is full when the kernels are compiled and kept."""
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    model = tmp_path / "model.npz"
+    model.write_text("what was here before")
+    monkeypatch.setattr(CNNJit, "compile", fail)
+    _, err, status = in_process("cnn_jit.py", "--epoch", 1, *FEW, *NETWORK, "--save", model)
+    assert (status, err) == (2, "cnn_jit.py: error: [Errno 28] No space left on device\n")
+    assert model.read_text() == "what was here before"
+
+
 def test_too_little_memory_is_one_line_with_what_was_asked_for(in_process, little_mnist, monkeypatch, tmp_path):
     def fail(*_):
         raise MemoryError("Unable to allocate 38.7 GiB for an array")
