@@ -337,10 +337,11 @@ def memory():
 def summary(kind, results, added):
     bad = sum(bool(result.problem) for result in results)
     refused = sum(result.refused for result in results)
-    longest = max((result.seconds for result in results), default=0)
+    longest = max(results, key=lambda result: result.seconds)
+    grown = f"memory grew by {added / 2**20:.0f} MiB"
     return (
         f"{kind}: {len(results):,} tried, {len(results) - refused - bad:,} read, {refused:,} refused in one line, "
-        f"{bad} problems; the longest took {longest:.2f} s, memory grew by {added / 2**20:.0f} MiB"
+        f"{bad} problems; {grown}; the longest took {longest.seconds:.2f} s: {longest.name}"
     )
 
 
@@ -356,11 +357,12 @@ def main(argv=None):
     folder = tempfile.mkdtemp(prefix="fuzz-")
     print(f"what fails is kept in {folder}")
     problems = 0
-    for kind in KINDS:
+    for kind in [kind for kind in KINDS if getattr(args, kind)]:
         before, results = memory(), []
+        faulthandler.dump_traceback_later(HANGS, exit=True)
         cases = range(args.first, args.first + getattr(args, kind))
         for result in run_cases(kind, tqdm(cases, desc=kind, mininterval=5), folder, args.seed):
-            faulthandler.dump_traceback_later(HANGS, exit=True)  # begins anew with every case
+            faulthandler.dump_traceback_later(HANGS, exit=True)  # its time begins anew
             results.append(result)
             if result.problem:
                 tqdm.write(f"{kind} {result.name}\n{result.problem}\n")
