@@ -28,7 +28,7 @@ from numba import cuda, float32
 from benchmark.machine import wait_for_all
 from cnn_gpu import CNNGPU
 from errors import Parser, UserError, number, run
-from gpu_launch import gpu_problem
+from gpu_launch import SIMULATED, gpu_problem
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
@@ -169,9 +169,9 @@ def main(argv=None):
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", metavar="NAME", help="do this case, in this process and under no tool")
     workers = number(int, 1, "a whole number from 1")
-    parser.add_argument("--workers", type=workers, default=4, metavar="N", help="processes at a time (default: 4)")
+    parser.add_argument("--workers", type=workers, default=8, metavar="N", help="processes at a time (default: 8)")
     args = parser.parse_args(argv)
-    if problem := gpu_problem():
+    if problem := "this is the simulator" if SIMULATED else gpu_problem():
         raise UserError(f"no GPU can be used here: {problem}")
     if args.case:
         known = CASES | {f"planted {tool}": case for tool, case in PLANTED.items()}
