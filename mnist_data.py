@@ -128,6 +128,9 @@ def _download(mirror, name):
                 raise TimeoutError(f"nothing came for {PATIENCE} seconds") from None
             if isinstance(part, Exception):
                 raise part
+            if isinstance(part, int):
+                bar.total = part
+                continue
             if not part:
                 break
             content += part
@@ -136,9 +139,11 @@ def _download(mirror, name):
 
 
 def _receive(url, received):
-    """Put what is at a URL into the queue, part by part: bytes, at the end b"", or instead the error."""
+    """Put what is at a URL into the queue: its length if that is known, parts of it, at the end b"", or the error."""
     try:
         with urllib.request.urlopen(url, timeout=10 * PATIENCE) as answer:  # by then, nobody waits for it any more
+            if answer.headers.get("Content-Length", "").isdigit():
+                received.put(int(answer.headers["Content-Length"]))
             while part := answer.read(2**16):
                 received.put(part)
         received.put(b"")

@@ -127,6 +127,14 @@ def test_a_name_that_is_looked_up_for_ever_costs_seconds_too(folder, monkeypatch
         mnist_data.load_file(folder, LABELS)
 
 
+def test_how_much_is_still_to_come_is_shown(folder, mirror, capsys):
+    whole = (folder / LABELS).read_bytes()
+    (mirror / LABELS).write_bytes(whole)
+    (folder / LABELS).unlink()
+    mnist_data.load_file(folder, LABELS)
+    assert f"{mnist_data.MIRRORS[1]}: 100%" in capsys.readouterr().err
+
+
 def test_a_file_that_unpacks_to_very_much_is_not_unpacked(folder):
     bomb = gzip.compress(bytes(200_000_000), 1)
     (folder / LABELS).write_bytes(bomb)
