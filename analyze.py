@@ -9,6 +9,9 @@ photos/segment.py finds the ink, and photos/reading.py decides with the network 
 GPU where there is one. A bad picture does not stop the others, but the exit status is then 2.
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import json
 import sys
 from pathlib import Path

@@ -19,10 +19,12 @@ How it is measured:
 The measurements stand here in the order of the results. What they are made of is in benchmark/.
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import argparse
 import functools
 import json
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -43,8 +45,8 @@ from benchmark.timing import scaled, summary, time_calls
 from cnn_jit import CNNJit
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import as_words
-from errors import Parser, UserError, number, run
-from files import replacing
+from errors import Parser, number, run
+from files import check_replaceable, replacing
 from gpu_launch import BLOCK_SHAPES
 from network import initial_parameters, scale
 from sizes import CONVOLVED_SIZE
@@ -339,10 +341,9 @@ def measure_peers(rungs, settings, left_out):
 
 
 def check_output(folder):
-    """Make the folder for the results; UserError or OSError, before anything is measured, when that is not possible."""
+    """Make the folder for the results; OSError, before anything is measured, when that is not possible."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder}: the results cannot be written there")
+    check_replaceable(folder / "bench.json")
 
 
 def save(results, folder):

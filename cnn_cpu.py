@@ -6,6 +6,9 @@ The layers are in conv_gpu.py, pool_gpu.py and softmax_gpu.py, each with its CUD
 against this engine.
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 from conv_gpu import Conv3x3
 from errors import run
 from model_file import Parameters

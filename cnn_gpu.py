@@ -24,6 +24,9 @@ methods:
     train_epoch(order, batch_size, learning_rate, progress)    as `Network._train_epoch` says
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import sys
 
 import numpy as np
@@ -32,7 +35,7 @@ from numba import cuda
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import MAX_FILTERS_READ, EpochRung, Reader, as_words
 from errors import UserError, run
-from gpu_launch import BLOCK, DEVICES, parse_block, use_gpu
+from gpu_launch import BLOCK, DEVICES, gpu_errors_explained, parse_block, use_gpu
 from layers_gpu import GraphRung, LayersRung
 from model_file import Parameters
 from naive_gpu import NaiveRung
@@ -84,9 +87,10 @@ class CNNGPU(Network):
             raise UserError(
                 f"a GPU takes at most {MAX_FILTERS_READ} filters, not {len(filters)}; --device cpu takes more"
             )
-        self.conv = Conv3x3GPU(filters, filter_biases, self.activation, self.block)  # Nx28x28 -> Nx26x26xF
-        self.pool = MaxPool2GPU(self.block)  # Nx26x26xF -> Nx13x13xF
-        self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> NxC
+        with gpu_errors_explained(f"a network of {len(filters)} filters"):
+            self.conv = Conv3x3GPU(filters, filter_biases, self.activation, self.block)  # Nx28x28 -> Nx26x26xF
+            self.pool = MaxPool2GPU(self.block)  # Nx26x26xF -> Nx13x13xF
+            self.softmax = SoftmaxGPU(weights, biases, self.block)  # Nx13x13xF -> NxC
         self.flat_parameters = [array.reshape(array.size) for array in self.device_parameters]
 
     @property
@@ -107,12 +111,7 @@ class CNNGPU(Network):
         self._path, refused = possible_path(path, self.num_filters, self.num_classes)
         for line in refused:
             print(line, file=sys.stderr)
-        try:
-            return super().fit(*data, **options)
-        except cuda.cudadrv.driver.CudaAPIError as error:
-            if "OUT_OF_MEMORY" in str(error):
-                raise UserError("the GPU's memory does not hold this batch size; try a smaller one") from None
-            raise
+        return super().fit(*data, **options)
 
     def compile(self, batch_size, augment):
         """Compile the kernels that `fit` and `logits` need.
@@ -127,14 +126,17 @@ class CNNGPU(Network):
         twin.logits(blank[:1])
 
     def _place(self, images, labels):
-        return RUNGS[self._path](self, images, labels)
+        with gpu_errors_explained(f"{len(images):,} images"):
+            return RUNGS[self._path](self, images, labels)
 
     def _distort(self, rung, epoch):
-        rung.distort(epoch)
+        with gpu_errors_explained("the distorted images"):
+            rung.distort(epoch)
         return rung
 
     def _train_epoch(self, rung, order, batch_size, learning_rate, progress):
-        return rung.train_epoch(order, batch_size, learning_rate, progress)
+        with gpu_errors_explained(f"batches of {batch_size:,} images with {self.num_filters} filters"):
+            return rung.train_epoch(order, batch_size, learning_rate, progress)
 
     def read(self, device_images):
         """(logits, probabilities) of images, in one launch: device arrays, see `Reader.read`.
@@ -147,8 +149,9 @@ class CNNGPU(Network):
         return self._reader.read(device_images)
 
     def _logits(self, images):
-        logits, _ = self.read(cuda.to_device(as_words(images)))
-        return logits.copy_to_host()
+        with gpu_errors_explained(f"{len(images):,} images to read with {self.num_filters} filters"):
+            logits, _ = self.read(cuda.to_device(as_words(images)))
+            return logits.copy_to_host()
 
 
 def main(argv=None):

@@ -19,6 +19,9 @@ windows see at the same place lies side by side, and the activations and weights
     classes  the tuple (0, ..., C-1); the length of a tuple is part of its type, so the compiler unrolls loops over it
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import math
 
 import numba
@@ -259,6 +262,13 @@ class CNNJit(Network):
     def parameters(self):
         weights = np.array(self.weights.T, order="C").reshape(-1, self.num_classes)
         return Parameters(self.taps.reshape(-1, 3, 3).copy(), self.filter_biases.copy(), weights, self.biases.copy())
+
+    def compile(self, batch_size, augment):
+        """Compile what `fit` and `logits` need, or load it from the cache, with another network of the same form."""
+        blank = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+        twin = CNNJit(1, self.activation, num_classes=self.num_classes)
+        twin.fit(blank, np.zeros(1, np.int32), batch_size=1, learning_rate=0.0, augment=augment)
+        twin.logits(blank)
 
     @property
     def _state(self):

@@ -52,6 +52,9 @@ Forward, all three shapes have the same share of idle threads. Backward, a block
     block 4x4   forward 6.6e-08          backward 6.1e-08         update 4.7e-08
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import numpy as np
 from numba import cuda, float32
 

@@ -7,6 +7,7 @@ output any more.
 
 import argparse
 import os
+import signal
 import sys
 
 INTERRUPTED = 130  # the exit status that a shell gives to a program that Ctrl-C has ended: 128 + SIGINT
@@ -41,22 +42,55 @@ def number(kind, low, what, high=float("inf")):
 def run(main, when_interrupted="interrupted"):
     """Call main() and leave the program with the exit status that it returns.
 
-    A UserError or an OSError gives one line on stderr and status 2. Ctrl-C gives the line `when_interrupted` on stderr
-    and status 130. If the program that reads stdout has closed the pipe, as `head` does, there is no line, and the
-    status is 0.
+    A UserError, an OSError or a MemoryError gives one line on stderr and status 2. Ctrl-C gives the line
+    `when_interrupted` on stderr and status 130. If the program that reads stdout has closed the pipe, as `head` does,
+    there is no line, and the status is 0.
     """
+    _use_outputs()
+    ctrl_c = signal.getsignal(signal.SIGINT)  # that of quiet_start.py, in a script; or it is ignored, in the background
+    if ctrl_c is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = _status(main, when_interrupted)
-        sys.stdout.flush()  # here, where a closed pipe is caught; the interpreter's own flush would print a traceback
-    except BrokenPipeError:  # `... | head` has read enough; what is still buffered goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()  # here, where errors are caught; the interpreter's own flush would print a traceback
+    except BrokenPipeError:  # `... | head` has read enough
+        _drop_stdout()
         status = 0
-    except (UserError, OSError) as error:
-        named = isinstance(error, OSError) and error.filename is not None
-        reason = f"{error.filename}: {error.strerror}" if named else str(error)
-        print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(reason.split())}", file=sys.stderr)
+    except (UserError, OSError, MemoryError) as error:
+        print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(_reason(error).split())}", file=sys.stderr)
         status = 2
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was this that went wrong
+            _drop_stdout()
+    signal.signal(signal.SIGINT, ctrl_c)  # while the interpreter ends, too, there is no traceback
     sys.exit(status)
+
+
+def _use_outputs():
+    """Make print() possible where it would fail.
+
+    A name of a file may hold characters that the encoding of stdout does not know: they are shown as numbers. Where
+    stdout or stderr was closed by who started the program, what is printed goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open until the program ends)
+    if hasattr(sys.stdout, "reconfigure"):  # a test's stand-in may have no encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_stdout():
+    """What is still buffered for stdout goes nowhere when the interpreter flushes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _reason(error):
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory{f': {error}' if str(error) else ''}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _status(main, when_interrupted):

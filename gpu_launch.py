@@ -9,6 +9,7 @@ in which the tests run these same kernels without a GPU.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from functools import cache
@@ -29,16 +30,85 @@ DEVICES = ("auto", "cuda", "cpu")
 MAX_THREADS = 1024  # in a block, on every CUDA GPU
 
 
+# What the compiler of CUDA 12 and its machine code need (NVIDIA, "CUDA Compatibility").
+OLDEST_CAPABILITY = (5, 0)
+OLDEST_DRIVER = (12, 0)
+
+
 def gpu_problem():
     """None when kernels can run here, otherwise the reason in one line."""
     try:
         if cuda.is_available():
-            cuda.get_current_device()
-            return None
+            device = cuda.get_current_device()
+            if SIMULATED:
+                return None
+            return too_old(device.compute_capability, cuda.cudadrv.driver.driver.get_version())
         problem = str(getattr(cuda, "cuda_error", lambda: None)() or "no CUDA driver, or no CUDA GPU, was found")
     except Exception as error:  # a broken driver raises errors of many kinds, and the user needs only their text
         problem = str(error) or type(error).__name__
     return " ".join(problem.split())
+
+
+def too_old(capability, driver):
+    """Why a GPU with this compute capability, or a driver for this version of CUDA, cannot be used; None if it can.
+
+    capability, driver: (major, minor).
+    """
+    if capability < OLDEST_CAPABILITY:
+        needed, found = (f"{major}.{minor}" for major, minor in (OLDEST_CAPABILITY, capability))
+        return f"the GPU is too old: compute capability {found}, and CUDA 12 needs {needed} or more"
+    if driver < OLDEST_DRIVER:
+        needed, found = (f"{major}.{minor}" for major, minor in (OLDEST_DRIVER, driver))
+        return f"NVIDIA's driver is too old: made for CUDA {found}, and {needed} is needed; install a newer one"
+    return None
+
+
+@contextlib.contextmanager
+def gpu_errors_explained(asked):
+    """Turn errors of the GPU and its driver that a person can mend into a UserError.
+
+    asked: what the block needs the GPU for, in a few words.
+    """
+    try:
+        yield
+    except Exception as error:  # of numba-cuda or cuda-core, whose classes have only the name of the error in common
+        name = next((name for name in EXPLAINED if name in str(error)), None)
+        if name is None:
+            raise
+        raise UserError(EXPLAINED[name](asked)) from None
+
+
+def _memory_full(asked):
+    try:
+        free, total = cuda.current_context().get_memory_info()
+        left = f": {free / 2**30:.1f} of its {total / 2**30:.1f} GiB are free"
+    except Exception:  # a GPU in trouble may not even answer this
+        left = ""
+    return f"the GPU's memory does not hold {asked}{left}; try a smaller batch, fewer filters, or --device cpu"
+
+
+def _too_many_threads(asked):
+    return f"the GPU has too few registers for {asked} with such large blocks; try --block 16x16"
+
+
+def _driver_misfit(asked):
+    try:
+        driver = "the installed one is for CUDA {}.{}".format(*cuda.cudadrv.driver.driver.get_version())
+    except Exception:
+        driver = "the installed one does not answer"
+    return (
+        f"NVIDIA's driver does not fit the compiler in requirements.txt: {driver}; install a newer one, or --device cpu"
+    )
+
+
+EXPLAINED = {  # by the names of CUDA's errors
+    "OUT_OF_MEMORY": _memory_full,
+    "LAUNCH_OUT_OF_RESOURCES": _too_many_threads,
+    **dict.fromkeys(
+        ("UNSUPPORTED_PTX_VERSION", "INVALID_PTX", "NO_BINARY_FOR_GPU", "INSUFFICIENT_DRIVER", "DRIVER_MISMATCH",
+         "JIT_COMPILER_NOT_FOUND"), _driver_misfit
+    ),
+}  # fmt: skip
 
 
 def use_gpu(device):

@@ -8,10 +8,12 @@ one is deleted.
 Every module with a `cache=True` imports this one, because Numba must know the folder before the first function with
 `cache=True` is declared.
 A folder that the user has chosen, by the environment variable NUMBA_CACHE_DIR, is left alone. Where nothing can be
-written, a temporary folder serves until the program ends.
+written, or the disk is nearly full, a temporary folder serves until the program ends.
 """
 
 import atexit
+import errno
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,6 +25,7 @@ from files import source_hash
 ROOT = Path(__file__).resolve().parent
 PARENT = ROOT / "__pycache__"
 PREFIX = "kernels-"
+ROOM = 2**26  # bytes; all kernels together need a tenth of it
 SOURCES = (  # all files with functions that Numba compiles and keeps, and with constants of theirs
     "benchmark/machine.py", "cnn_jit.py", "conv_gpu.py", "distortion.py", "epoch_gpu.py", "epoch_plan.py",
     "gpu_instructions.py", "gpu_launch.py", "layers_gpu.py", "pool_gpu.py", "sizes.py", "softmax_gpu.py",
@@ -40,6 +43,8 @@ def use_folder():
     try:
         current.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=current).close()
+        if shutil.disk_usage(current).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
         # Numba would look for another place by itself, and might find machine code of earlier source there.
         current = Path(tempfile.mkdtemp(prefix=PREFIX))

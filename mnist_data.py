@@ -1,28 +1,29 @@
-"""MNIST from the folder data/, read by the `mnist` package.
+"""MNIST from the folder data/, unpacked by the `mnist` package.
 
     data = mnist_data.load()
     data.train_images, data.train_labels, data.test_images, data.test_labels
 
 Every file is checked against the SHA-256 of its decompressed content. A missing or damaged file is fetched from a
-mirror, into a temporary folder. It is moved to data/ once it is whole.
+mirror and, once it is whole, written to data/.
 """
 
-import contextlib
 import gzip
 import hashlib
 import http.client
-import os
-import socket
-import struct
-import tempfile
+import io
+import queue
+import threading
+import urllib.request
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import mnist
 import numpy as np
+from tqdm import tqdm
 
 from errors import UserError
+from files import replacing
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 
@@ -31,7 +32,8 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
-TIMEOUT = 30  # seconds without an answer until the next mirror is tried
+PATIENCE = 5  # seconds without a byte until the next mirror is tried
+LONGEST = 16 + 60_000 * 28 * 28  # bytes that a file may unpack to: those of the training images
 
 SHA256 = {  # of the decompressed content
     "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -56,68 +58,94 @@ def load(folder=DATA_DIR):
     Raises UserError when a missing or damaged file cannot be fetched.
     """
     mnist.temporary_dir = lambda: str(folder)  # for other calls of the package in this process too
-    return MNIST(*(_load_file(Path(folder), name) for name in SHA256))
+    return MNIST(*(load_file(Path(folder), name) for name in SHA256))
 
 
-def _load_file(folder, name):
-    """The array of one file of the set; the file is fetched first if it is missing or damaged."""
+def load_file(folder, name):
+    """The array of one file of the set, by its name in SHA256; see `load`. folder: a Path."""
+    problem = "is missing"
     if (folder / name).is_file():
-        array, problem = _read_checked(folder, name)
+        array, problem = read_checked(folder / name, name)
         if problem is None:
             return array
-    else:
-        problem = "is missing"
     return _fetch(folder, name, problem)
 
 
-def _read_checked(folder, name):
-    """(array, None) for a whole file with the right content, otherwise (None, what is wrong with it)."""
+def read_checked(file, name):
+    """(array, None) for a whole file with the right content, otherwise (None, what is wrong with it).
+
+    file: a path, or a binary file. name: which file of the set it should be.
+    """
     try:
-        array = mnist.download_and_parse_mnist_file(name, target_dir=str(folder))
-    except (OSError, EOFError, zlib.error, gzip.BadGzipFile, mnist.IdxDecodeError, struct.error) as error:
+        with gzip.open(file) as unpacker:
+            content = unpacker.read(LONGEST + 1)  # and not all that a forged file may unpack to
+    except (OSError, EOFError, zlib.error) as error:
         return None, f"cannot be read ({error})"
-    if _sha256(array) != SHA256[name]:
+    if hashlib.sha256(content).hexdigest() != SHA256[name]:
         return None, "has been altered (its SHA-256 is not that of MNIST)"
-    return array, None
+    return mnist.parse_idx(io.BytesIO(content)), None
 
 
-def _sha256(array):
-    """SHA-256 of the IDX file that holds this uint8 array: its header (type 8, axes, sizes), then its bytes."""
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    digest = hashlib.sha256(header)
-    digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
+# -- fetching ---------------------------------------------------------------------------------------------------------
 
 
 def _fetch(folder, name, problem):
     """Fetch a file from the first mirror that has it whole, put it into the folder and return its array."""
     tried = []
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch, _network_timeout(TIMEOUT):
-        for mirror in MIRRORS:
-            mnist.datasets_url = mirror
-            try:
-                mnist.download_file(name, target_dir=scratch, force=True)
-            except (OSError, http.client.HTTPException) as error:
-                tried.append(f"{mirror}{name}: {error}")
-                continue
-            array, wrong = _read_checked(Path(scratch), name)
-            if wrong is None:
-                os.replace(Path(scratch) / name, folder / name)
-                return array
-            tried.append(f"{mirror}{name}: what it sent {wrong}")
+    for mirror in MIRRORS:
+        try:
+            content = _download(mirror, name)
+        except (OSError, http.client.HTTPException) as error:
+            tried.append(f"{mirror}{name}: {getattr(error, 'reason', None) or error}")
+            continue
+        array, wrong = read_checked(io.BytesIO(content), name)
+        if wrong is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / name) as file:
+                file.write(content)
+            return array
+        tried.append(f"{mirror}{name}: what it sent {wrong}")
     raise UserError(
         f"{folder / name} {problem}, and fetching it failed ({'; '.join(tried)}). "
         f"Put {name} into {folder} by hand, from any copy of MNIST."
     )
 
 
-@contextlib.contextmanager
-def _network_timeout(seconds):
-    """A timeout for all new sockets: urlretrieve, which the mnist package uses, has no option for one."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+def _download(mirror, name):
+    """The bytes of a file on a mirror, with a progress bar. Raises OSError when none comes for PATIENCE seconds.
+
+    A thread of its own receives them: a time limit of a socket holds for each of the mirror's addresses anew, and not
+    for looking them up. A thread that nobody waits for any more ends with the program.
+    """
+    received = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(mirror + name, received), daemon=True).start()
+    content = bytearray()
+    with tqdm(desc=f"fetching {name} from {mirror}", unit="B", unit_scale=True, dynamic_ncols=True) as bar:
+        while len(content) <= LONGEST:
+            try:
+                part = received.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise TimeoutError(f"nothing came for {PATIENCE} seconds") from None
+            if isinstance(part, Exception):
+                raise part
+            if isinstance(part, int):
+                bar.total = part
+                continue
+            if not part:
+                break
+            content += part
+            bar.update(len(part))
+    return bytes(content)
+
+
+def _receive(url, received):
+    """Put what is at a URL into the queue: its length if that is known, parts of it, at the end b"", or the error."""
     try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        with urllib.request.urlopen(url, timeout=10 * PATIENCE) as answer:  # by then, nobody waits for it any more
+            if answer.headers.get("Content-Length", "").isdigit():
+                received.put(int(answer.headers["Content-Length"]))
+            while part := answer.read(2**16):
+                received.put(part)
+        received.put(b"")
+    except Exception as error:  # it is raised where the parts are waited for
+        received.put(error)

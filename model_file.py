@@ -4,9 +4,14 @@ It holds the four arrays of `Parameters` and `meta`, a JSON string: format, acti
 and the recipe of the training. It is read without pickle, which could run code, and checked before it is used.
 """
 
+import errno
 import importlib.metadata
 import json
+import os
 import platform
+import reprlib
+import stat
+import warnings
 import zipfile
 from typing import NamedTuple
 
@@ -17,7 +22,8 @@ from files import replacing
 from sizes import MAX_CLASSES, NUM_CLASSES, POOLED_SIZE
 
 FORMAT = 1
-MAX_BYTES = 2**27  # that a file may unpack to; a network of 1,024 filters has 7 million
+MAX_BYTES = 2**25  # that a file may unpack to; a network of 1,024 filters and 32 classes has 22 million
+NUMPY_WRITES = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # of other kinds, zipfile unpacks more than was asked for
 MAX_LOGIT = 1e30  # float32 ends at 3e38
 ACTIVATIONS = ("none", "relu")
 
@@ -51,24 +57,43 @@ def write_model(path, parameters, meta):
 def read_model(path):
     """(Parameters, meta) from a model file. Raises UserError when it is not a model of this network."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > MAX_BYTES:
-            raise UserError(f"{path}: not a model file of this project: it unpacks to {unpacked:,} bytes")
-        with np.load(path, allow_pickle=False) as archive:
-            parameters = Parameters(*(archive[name] for name in Parameters._fields))
-            meta = json.loads(str(archive["meta"]))
+        parameters, meta = _unpack(path)
     except UserError:
         raise
-    except OSError as error:
-        raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
-    except Exception:  # zipfile, NumPy and json raise errors of all kinds on a text, a picture, a forged archive
+    except Exception as error:
+        # zipfile, NumPy and json raise errors of all kinds on a text, a picture, a forged archive. OSError is one of
+        # them: the system says "invalid argument" of a place before the file's beginning.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise UserError(f"{path}: the model cannot be read: {error.strerror or error}") from None
         writers = "cnn_gpu.py, cnn_jit.py and cnn_cpu.py write one"
         raise UserError(f"{path}: not a model file of this project; {writers}") from None
     problem = model_problem(parameters, meta)
     if problem:
         raise UserError(f"{path}: the model does not fit this network: {problem}")
-    return parameters, meta
+    return Parameters(*map(np.ascontiguousarray, parameters)), meta
+
+
+def _unpack(path):
+    """(Parameters, meta) as they are in the file, after a look at how much there is to unpack."""
+    status = os.stat(path)
+    if stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode):
+        raise UserError(f"{path}: the model cannot be read: it is no ordinary file")  # it might have no end
+    unpacked = status.st_size
+    if unpacked <= MAX_BYTES:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if not {member.compress_type for member in archive.infolist()} <= NUMPY_WRITES:
+                raise ValueError("compressed otherwise")
+    if unpacked > MAX_BYTES:
+        raise UserError(f"{path}: not a model file of this project: it unpacks to {unpacked:,} bytes")
+    with warnings.catch_warnings(), np.load(path, allow_pickle=False) as archive:
+        warnings.simplefilter(
+            "error"
+        )  # NumPy warns of arrays that it reads all the same; no model file of ours is such
+        parameters = Parameters(*(archive[name] for name in Parameters._fields))
+        if not all(isinstance(array, np.ndarray) for array in parameters):  # NumPy gives the bytes of what is no array
+            raise ValueError("no array")
+        return parameters, json.loads(str(archive["meta"]))
 
 
 def model_problem(parameters, meta):
@@ -76,10 +101,10 @@ def model_problem(parameters, meta):
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         return f"its format is not version {FORMAT}"
     if meta.get("activation") not in ACTIVATIONS:
-        return f"its activation is {meta.get('activation')!r}, not one of {', '.join(ACTIVATIONS)}"
+        return f"its activation is {reprlib.repr(meta.get('activation'))}, not one of {', '.join(ACTIVATIONS)}"
     for name in ("seed", "epochs_trained"):
         if not isinstance(meta.get(name, 0), int) or meta.get(name, 0) < 0:
-            return f"its {name} is {meta[name]!r}, not a whole number from 0"
+            return f"its {name} is {reprlib.repr(meta[name])}, not a whole number from 0"
     count = len(parameters.filters) if parameters.filters.ndim else 0
     num_classes = len(parameters.biases) if parameters.biases.ndim else 0
     shapes = Parameters((count, 3, 3), (count,), (POOLED_SIZE**2 * count, num_classes), (num_classes,))
@@ -101,4 +126,5 @@ def largest_logit(parameters):
     """A bound that no logit of any image exceeds, in float64: every pixel is at most 0.5 from 0."""
     filters, filter_biases, weights, biases = (np.abs(array.astype(np.float64)) for array in parameters)
     pooled = 0.5 * filters.sum(axis=(1, 2)) + filter_biases  # (F,)
-    return (np.tile(pooled, POOLED_SIZE**2) @ weights + biases).max()
+    with np.errstate(invalid="ignore"):  # of what is not finite, the bound is not finite either
+        return (np.tile(pooled, POOLED_SIZE**2) @ weights + biases).max()

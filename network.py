@@ -16,7 +16,7 @@ import numpy as np
 
 from distortion import distort_images, draw_distortions
 from errors import UserError
-from model_file import ACTIVATIONS, Parameters, read_model, write_model
+from model_file import ACTIVATIONS, MAX_LOGIT, Parameters, largest_logit, read_model, write_model
 from sizes import IMAGE_SIZE, MAX_CLASSES, NUM_CLASSES, POOLED_SIZE
 
 MAX_BATCH = 65535  # the third dimension of a CUDA grid, which counts the images, goes no further
@@ -147,7 +147,7 @@ class Network:
         Epoch. augment: whether every epoch distorts each image anew, as the seed decides (distortion.py).
         schedule(done): the factor of the learning rate after `done` epochs of this call.
 
-        Returns the list of Epochs. Raises UserError when the loss is no longer finite.
+        Returns the list of Epochs. Raises UserError when the loss, or what was learned, is no longer finite.
         """
         images, labels = check_images(images), check_labels(labels, len(images), self.num_classes)
         batch_size = check_training(len(images), epochs, batch_size, learning_rate)
@@ -169,10 +169,15 @@ class Network:
             ready = prepare() if done + 1 < epochs else None
             loss, correct = finish()
             seconds = time.perf_counter() - start
-            check_finite(loss, learning_rate, self.epochs_trained)
+            check_finite(loss, "the loss is", learning_rate, self.epochs_trained)
             history.append(Epoch(loss / len(images), correct / len(images), seconds))
             if after_epoch:
                 after_epoch(history[-1])
+        if history:  # the last step may have been the first one that went too far
+            largest = largest_logit(self.parameters)
+            check_finite(
+                largest if largest <= MAX_LOGIT else np.inf, "the weights are", learning_rate, self.epochs_trained
+            )
         return history
 
     def logits(self, images, progress=None):
@@ -254,11 +259,11 @@ def check_training(count, epochs, batch_size, learning_rate):
     return batch_size
 
 
-def check_finite(loss, learning_rate, epoch):
-    """UserError, with what to try, when a sum of losses is not finite."""
-    if not np.isfinite(loss):
+def check_finite(value, what, learning_rate, epoch):
+    """UserError, with what to try, when a value is not finite. what: "the loss is", or what else it stands for."""
+    if not np.isfinite(value):
         raise UserError(
-            f"the loss is no longer finite in epoch {epoch}: the learning rate {learning_rate:g} is too high here, "
+            f"{what} no longer finite in epoch {epoch}: the learning rate {learning_rate:g} is too high here, "
             f"try {min(learning_rate / 4, LEARNING_RATE):.2g}"
         )
 

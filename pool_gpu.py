@@ -40,6 +40,9 @@ rules would drift apart.
     block 4x4   forward 0                backward 0
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import numpy as np
 from numba import cuda, float32
 

@@ -54,6 +54,9 @@ ten classes up to 16.
 In brackets is the share of the dense layer's threads. Of softmax_cross_entropy's 16 threads 10 have a class.
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import functools
 import math
 

@@ -7,10 +7,11 @@ Ctrl-C during training saves what was learned so far.
 """
 
 import argparse
+import contextlib
 import functools
 import math
-import os
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 import mnist_data
 from errors import Parser, UserError, number
+from files import check_replaceable
 from interrupts import held_until_progress
 from model_file import ACTIVATIONS
 from network import LEARNING_RATE, MAX_BATCH
@@ -135,6 +137,7 @@ def train_script(engine, args, test_count=10_000, **options):
     """
     network = make_network(engine, args, **options)
     check_save(args.save)
+    trained_before = network.epochs_trained
     train_set, test_set = load_sets(network, args, test_count)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # when training diverges, a UserError says it in one line
@@ -143,6 +146,15 @@ def train_script(engine, args, test_count=10_000, **options):
     except KeyboardInterrupt:
         save(network, args, None)
         raise
+    except OSError:  # nobody reads what is printed any more, or its disk is full
+        if network.epochs_trained > trained_before:
+            save(network, args, None)
+        raise
+    except MemoryError as error:
+        raise UserError(
+            f"there is not enough memory for --batch-size {args.batch_size} with {network.num_filters} filters: "
+            f"{error or 'none is left'}; try less"
+        ) from None
     save(network, args, accuracy)
     if args.target_accuracy is not None and 100 * accuracy < args.target_accuracy:
         print(f"the test accuracy {accuracy:.2%} misses the target of {args.target_accuracy:g} %", file=sys.stderr)
@@ -152,15 +164,10 @@ def train_script(engine, args, test_count=10_000, **options):
 
 def check_save(path):
     """UserError, before hours of training, if the model cannot be saved at this path afterwards."""
-    reason = None
-    if path.is_dir():
-        reason = "it is a folder"
-    elif path.exists() and not path.is_file():
-        reason = "it is no ordinary file"
-    elif not os.access(path.parent, os.W_OK):
-        reason = "its folder is missing or may not be written to"
-    if reason:
-        raise UserError(f"{path}: the model cannot be saved there: {reason}")
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
 
 
 def load_sets(network, args, test_count):
@@ -185,8 +192,26 @@ def load_sets(network, args, test_count):
     return train_set, (normalised, test_set[1])
 
 
+SILENCE = 1  # seconds that a person is left to wait without being told what for
+
+
+@contextlib.contextmanager
+def said_if_it_takes_long(what):
+    """Print a line on stderr, once, if the block takes more than SILENCE seconds."""
+    timer = threading.Timer(SILENCE, print, [what], {"file": sys.stderr})
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 def train(network, images, labels, args):
     """Train with a bar, and a line for every epoch. Raises KeyboardInterrupt, between two batches, on Ctrl-C."""
+    if network.compile:  # before the bar begins to count the seconds
+        with said_if_it_takes_long("compiling, which takes about 10 seconds, the first time only"):
+            network.compile(min(args.batch_size, len(images)), args.augment)
     with Bar("training", args.epochs * len(images)) as bar, held_until_progress(bar) as progress:
 
         def after_epoch(epoch):

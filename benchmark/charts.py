@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
 
 from benchmark.text import seconds_text, step_text, three_digits  # noqa: E402
+from files import replacing  # noqa: E402
 
 # One colour for each way to train, the same in every chart: warm for the CPU; blue for the GPU, darker with every rung.
 COLOURS = {
@@ -48,7 +49,8 @@ def draw_charts(results, folder):
         with plt.rc_context(STYLE):
             figure = draw(results)
             paths.append(folder / f"{name}.png")
-            figure.savefig(paths[-1], dpi=150)
+            with replacing(paths[-1]) as file:
+                figure.savefig(file, dpi=150)
             plt.close(figure)
     return paths
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.rungs import LADDER, Settings, train
 from errors import UserError
+from interrupts import end_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,4 +49,5 @@ def _in_new_process(name, cache):
 
 
 if __name__ == "__main__":
+    end_with_parent()  # or it would go on measuring when bench.py is killed
     print(measure(sys.argv[1]))

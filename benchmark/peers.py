@@ -34,6 +34,7 @@ import numpy as np
 
 import mnist_data
 from cnn_jit import CNNJit
+from interrupts import end_with_parent
 from model_file import Parameters
 from network import epoch_order, initial_parameters
 from sizes import POOLED_SIZE
@@ -343,4 +344,5 @@ def measure_apart(name, job):
 
 
 if __name__ == "__main__":
+    end_with_parent()  # or it would go on training when bench.py is killed
     print(json.dumps(measure(sys.argv[1], Job(*json.loads(sys.argv[2])))))

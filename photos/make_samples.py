@@ -6,6 +6,9 @@ Every picture has its own seed, so that the same pictures come out each time. Th
 network has been trained on these digits.
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import csv
 from pathlib import Path
 from typing import NamedTuple

@@ -12,8 +12,7 @@ Every image goes through `normalise`, as the digits of a photo do. Ctrl-C meanwh
 (see interrupts.py): nothing is kept, and no model is saved.
 """
 
-import contextlib
-import zipfile
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,19 +101,34 @@ def whole_sets(mnist, seed, meanwhile=None):
     damaged, or when the seed or the code has changed.
     """
     version = f"{seed} {source_hash(ROOT, SOURCES)}"
+    sets = _kept(version)
+    if sets is None:
+        sets = make_sets(mnist.train_images, mnist.train_labels, mnist.test_images, seed, meanwhile)
+        (images, labels), test_images = sets
+        _keep(version=version, train_images=images, train_labels=labels, test_images=test_images)
+    return sets
+
+
+def _kept(version):
+    """What `make_sets` gave, as it was kept; None if there is nothing of this version, or it is damaged."""
     try:
         with np.load(KEPT, allow_pickle=False) as kept:
-            if str(kept["version"]) == version:
-                return (kept["train_images"], kept["train_labels"]), kept["test_images"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # there is none, or it is damaged
-    train_set, test_images = make_sets(mnist.train_images, mnist.train_labels, mnist.test_images, seed, meanwhile)
-    images, labels = train_set
-    _keep(version=version, train_images=images, train_labels=labels, test_images=test_images)
-    return train_set, test_images
+            if str(kept["version"]) != version:
+                return None
+            images, labels, test_images = (kept[name] for name in ("train_images", "train_labels", "test_images"))
+    except Exception:  # zipfile and NumPy raise errors of all kinds on a damaged file
+        return None
+    arrays = images, labels, test_images
+    shapes = (len(labels), IMAGE_SIZE, IMAGE_SIZE), (len(labels),), (len(test_images), IMAGE_SIZE, IMAGE_SIZE)
+    if any(array.dtype != np.uint8 or array.shape != shape for array, shape in zip(arrays, shapes, strict=True)):
+        return None
+    return (images, labels), test_images
 
 
 def _keep(**arrays):
-    """Write the arrays to KEPT, whole or not at all. In a folder without write permission nothing is kept."""
-    with contextlib.suppress(OSError), replacing(KEPT) as file:
-        np.savez(file, **arrays)
+    """Write the arrays to KEPT, whole or not at all. Where that is not possible, a line says so, and all goes on."""
+    try:
+        with replacing(KEPT) as file:
+            np.savez(file, **arrays)
+    except OSError as error:
+        print(f"{KEPT}: not kept for the next time: {error.strerror}", file=sys.stderr)

@@ -1,8 +1,12 @@
 """Ctrl-C is held back where it must not cut anything in two, and arrives in the end."""
 
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
+from conftest import ROOT
 
 import interrupts
 
@@ -57,3 +61,16 @@ def test_processes_inherit_a_blocked_ctrl_c():
 def test_only_after_one_ctrl_c_the_next_is_ignored(kind, ignored):
     interrupts.ignore_after_one(kind, None, None)
     assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == ignored
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows kills in another way")
+def test_a_process_ends_with_the_one_that_started_it():
+    """It holds the pipe open as long as it runs, and it would run for a minute."""
+    child = "import time, interrupts; interrupts.end_with_parent(); print('ready', flush=True); time.sleep(60)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        start = time.monotonic()
+        process.stdout.read()
+        assert time.monotonic() - start < 20

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -113,6 +114,12 @@ def test_the_new_folder_is_used_and_the_old_one_deleted(small):
     assert str(kernel_cache.folder()) == config.CACHE_DIR != str(first)
     assert not first.exists()
     assert (small / "__pycache__" / "a.cpython-311.pyc").exists(), "what is Python's own is not ours to delete"
+
+
+def test_a_disk_that_is_nearly_full_is_no_place(small, monkeypatch):
+    monkeypatch.setattr(kernel_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    kernel_cache.use_folder()
+    assert os.path.dirname(config.CACHE_DIR) == tempfile.gettempdir()
 
 
 def test_numba_knows_the_folder():

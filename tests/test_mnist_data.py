@@ -4,9 +4,11 @@ import functools
 import gzip
 import http.server
 import shutil
+import socket
 import threading
+import time
+import tracemalloc
 
-import mnist as package
 import numpy as np
 import pytest
 
@@ -38,7 +40,6 @@ def mirror(tmp_path, monkeypatch):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/"
     monkeypatch.setattr(mnist_data, "MIRRORS", (f"{address}nothing-here/", address))
-    monkeypatch.setattr(package, "datasets_url", package.datasets_url)
     yield served
     server.shutdown()
     server.server_close()
@@ -81,7 +82,7 @@ def test_a_bad_file_is_fetched_again(kind, folder, mirror):
     loaded = mnist_data.load(folder)
     np.testing.assert_array_equal(loaded.test_labels[:5], [7, 2, 1, 0, 4])
     assert (folder / LABELS).read_bytes() == whole
-    assert not list(folder.glob(".fetch-*"))
+    assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,7 +95,7 @@ def test_a_mirror_that_sends_rubbish_is_not_believed(kind, folder, mirror):
     message = str(caught.value)
     assert str(folder / LABELS) in message and "is missing" in message and "by hand" in message
     assert all(address + LABELS in message for address in mnist_data.MIRRORS) and "\n" not in message
-    assert not (folder / LABELS).exists() and not list(folder.glob(".fetch-*"))
+    assert not (folder / LABELS).exists() and not list(folder.glob(".*"))
 
 
 def test_a_damaged_file_that_cannot_be_fetched_stays_as_it_was(folder, mirror):
@@ -102,3 +103,44 @@ def test_a_damaged_file_that_cannot_be_fetched_stays_as_it_was(folder, mirror):
     with pytest.raises(UserError, match="cannot be read"):
         mnist_data.load(folder)
     assert (folder / LABELS).read_bytes() == b"damaged"
+
+
+def test_a_mirror_that_never_answers_costs_seconds_and_is_said_to_be_waited_for(folder, monkeypatch, capsys):
+    """As behind a firewall that drops packets. A limit for each of the mirror's addresses once made minutes of this."""
+    (folder / LABELS).unlink()
+    monkeypatch.setattr(mnist_data, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the connection stands, and then nothing comes
+        mirror = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        monkeypatch.setattr(mnist_data, "MIRRORS", (mirror, mirror))
+        start = time.monotonic()
+        with pytest.raises(UserError, match="nothing came for 0.5 seconds.*nothing came for 0.5 seconds"):
+            mnist_data.load_file(folder, LABELS)
+        assert 1 <= time.monotonic() - start < 3
+    assert f"fetching {LABELS} from {mirror}" in capsys.readouterr().err
+
+
+def test_a_name_that_is_looked_up_for_ever_costs_seconds_too(folder, monkeypatch):
+    (folder / LABELS).unlink()
+    monkeypatch.setattr(mnist_data, "PATIENCE", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: threading.Event().wait())
+    with pytest.raises(UserError, match="nothing came"):
+        mnist_data.load_file(folder, LABELS)
+
+
+def test_how_much_is_still_to_come_is_shown(folder, mirror, capsys):
+    whole = (folder / LABELS).read_bytes()
+    (mirror / LABELS).write_bytes(whole)
+    (folder / LABELS).unlink()
+    mnist_data.load_file(folder, LABELS)
+    assert f"{mnist_data.MIRRORS[1]}: 100%" in capsys.readouterr().err
+
+
+def test_a_file_that_unpacks_to_very_much_is_not_unpacked(folder):
+    bomb = gzip.compress(bytes(200_000_000), 1)
+    (folder / LABELS).write_bytes(bomb)
+    tracemalloc.start()
+    array, problem = mnist_data.read_checked(folder / LABELS, LABELS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert array is None and "altered" in problem
+    assert peak < 120_000_000

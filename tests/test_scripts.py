@@ -4,6 +4,7 @@ What depends on the process or on the GPU runs in a process of its own, the rest
 """
 
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -293,6 +294,67 @@ def test_a_learning_rate_that_diverges_is_one_line_and_saves_nothing(run_on_few,
     assert lines[-1].startswith(f"{name}: error: ") and "learning rate" in lines[-1] and "try" in lines[-1]
     assert model.read_text() == "what was here before"
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+# -- what else may end a training -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows says it in another way")
+def test_what_was_learned_is_saved_when_nobody_reads_the_output_any_more(tmp_path):
+    """As with `| head -1`, which has enough after the line of the first epoch."""
+    model, printed = tmp_path / "model.npz", tmp_path / "stderr.txt"
+    options = ROOT / "cnn_cpu.py", "--epoch", 10**6, *FEW, *NETWORK, "--save", model
+    with started(options, printed) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0, printed.read_text()
+    assert "Traceback" not in printed.read_text()
+    assert read_model(model)[1]["epochs_trained"] >= 1
+
+
+def test_a_training_that_has_not_begun_saves_nothing(in_process, little_mnist, monkeypatch, tmp_path):
+    """As where the disk is full when the kernels are compiled and kept."""
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    model = tmp_path / "model.npz"
+    model.write_text("what was here before")
+    monkeypatch.setattr(CNNJit, "compile", fail)
+    _, err, status = in_process("cnn_jit.py", "--epoch", 1, *FEW, *NETWORK, "--save", model)
+    assert (status, err) == (2, "cnn_jit.py: error: [Errno 28] No space left on device\n")
+    assert model.read_text() == "what was here before"
+
+
+def test_too_little_memory_is_one_line_with_what_was_asked_for(in_process, little_mnist, monkeypatch, tmp_path):
+    def fail(*_):
+        raise MemoryError("Unable to allocate 38.7 GiB for an array")
+
+    monkeypatch.setattr(CNNJit, "_train_epoch", fail)
+    options = "--batch-size", 60_000, "--filters", 1024, "--no-augment", "--save", tmp_path / "model.npz"
+    _, err, status = in_process("cnn_jit.py", *options)
+    line = err.splitlines()[-1]
+    wanted = "there is not enough memory for --batch-size 60000 with 1024 filters: Unable to allocate 38.7 GiB"
+    assert status == 2 and wanted in line and line.startswith("cnn_jit.py: error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_the_model_is_saved_is_one_line(in_process, little_mnist, tmp_path, capsys):
+    """A limit on the size of files fails at the same place. Nothing more is printed, as when zipfile tidies up."""
+    resource = pytest.importorskip("resource")
+    model = tmp_path / "model.npz"
+    model.write_text("what was here before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        _, err, status = in_process("cnn_jit.py", "--epoch", 1, *FEW, *NETWORK, "--save", model)
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(("training:", "testing:"))]
+    assert status == 2 and lines == [f"cnn_jit.py: error: {model}: the model cannot be saved there: File too large"]
+    assert capsys.readouterr().err == ""
+    assert model.read_text() == "what was here before" and [path.name for path in tmp_path.iterdir()] == ["model.npz"]
 
 
 # -- Ctrl-C -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ complaints. As a checker that finds nothing might be blind, each is also shown a
 
 import ast
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ ROOMS = ("photos", "benchmark")
 FLOORS = {
     "shared": {
         "distortion", "errors", "files", "gpu_instructions", "gpu_launch", "interrupts", "kernel_cache", "mnist_data",
-        "model_file", "network", "sizes",
+        "model_file", "network", "quiet_start", "sizes",
     },
     "layers": {
         "conv_gpu", "epoch_gpu", "epoch_plan", "layer_check", "layers_gpu", "naive_gpu", "pool_gpu", "softmax_gpu",
@@ -396,6 +397,23 @@ def test_scripts_start_from_any_folder(script, module, tmp_path):
     assert (status, err) == (0, "")
     assert out.startswith(f"usage: {module}.py")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def ctrl_c_is_answered():
+    """A shell lets what it starts in the background ignore Ctrl-C, and the scripts would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT that a process could send to itself")
+@pytest.mark.parametrize("module", STARTED)
+def test_ctrl_c_during_the_imports_is_one_line(script, module, tmp_path, ctrl_c_is_answered):
+    """In place of NumPy, which all of them import, there is a module that presses Ctrl-C."""
+    press = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)"
+    (tmp_path / "numpy.py").write_text(press)
+    assert script(f"{module}.py", "--help", PYTHONPATH=str(tmp_path)) == ("", "interrupted\n", 130)
 
 
 def test_scripts_start_by_a_relative_path(tmp_path):

@@ -2,13 +2,15 @@
 
 import ast
 import shutil
+import time
 
 import numba
 import numpy as np
 import pytest
 from conftest import ROOT
 
-from cnn_jit import CNNJit
+import training
+from cnn_jit import CNNJit, all_logits, learn_batch
 from distortion import distort_images, draw_distortions
 from errors import run
 from model_file import read_model
@@ -92,6 +94,37 @@ def test_the_whole_sets_are_kept_until_the_seed_changes_or_they_are_damaged(mnis
     (other, _), _ = whole_sets(few, seed=1)
     assert other.shape != images.shape or (other != images).any()
     assert list(tmp_path.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"train_labels": np.zeros(19, np.uint8)},
+        {"train_images": np.zeros((20, 28, 27), np.uint8)},
+        {"test_images": np.zeros((5, 28, 28), np.float32)},
+        {"train_labels": np.array(["1"] * 20)},
+        {"test_images": np.array([None])},
+        {"version": None},
+    ],
+)
+def test_kept_sets_of_another_form_are_made_again(changed, mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_set, "KEPT", tmp_path / "kept.npz")
+    made = (np.ones((20, 28, 28), np.uint8), np.ones(20, np.uint8)), np.ones((5, 28, 28), np.uint8)
+    monkeypatch.setattr(training_set, "make_sets", lambda *_: made)
+    whole_sets(mnist, seed=0)
+    with np.load(tmp_path / "kept.npz") as kept:
+        arrays = {name: kept[name] for name in kept.files}
+    np.savez(tmp_path / "kept.npz", **arrays | changed)
+    assert whole_sets(mnist, seed=0) is made
+    (images, _), _ = whole_sets(mnist, seed=0)
+    assert images is not made[0][0], "it was kept anew"
+
+
+def test_sets_that_cannot_be_kept_are_used_all_the_same(mnist, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training_set, "KEPT", tmp_path / "gone" / "kept.npz")
+    monkeypatch.setattr(training_set, "make_sets", lambda *_: (("images", "labels"), "test images"))
+    assert whole_sets(mnist, seed=0) == (("images", "labels"), "test images")
+    assert capsys.readouterr().err.endswith("kept.npz: not kept for the next time: its folder is missing\n")
 
 
 def test_the_whole_sets_are_made_again_when_the_code_changes(mnist, tmp_path, monkeypatch):
@@ -218,3 +251,25 @@ def test_ctrl_c_while_normalising_leaves_the_model_file_alone(tmp_path, monkeypa
         run(lambda: train_script(CNNJit, args, test_count=10))
     assert ended.value.code == 130
     assert not model.exists() and "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "printed"), [(0, ""), (1, "compiling\n")])
+def test_a_long_wait_is_explained_and_a_short_one_is_not(seconds, printed, monkeypatch, capsys):
+    monkeypatch.setattr(training, "SILENCE", 0.2)
+    with training.said_if_it_takes_long("compiling"):
+        time.sleep(seconds)
+    assert capsys.readouterr().err == printed
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_what_the_cpu_compiles_ahead_is_what_training_takes(augment, mnist):
+    """Also with the types of the arguments: a learning rate that is a whole number once compiled everything twice."""
+    network = CNNJit(2, "relu", num_classes=11)  # a number of classes that no other test has
+    before = network.parameters
+    network.compile(64, augment)
+    for found, array in zip(network.parameters, before, strict=True):
+        np.testing.assert_array_equal(found, array)
+    compiled = [len(function.signatures) for function in (learn_batch, all_logits)]
+    network.fit(mnist.train_images[:20], mnist.train_labels[:20], 1, 8, 0.1, augment=augment)
+    network.predict(mnist.train_images[:20])
+    assert [len(function.signatures) for function in (learn_batch, all_logits)] == compiled
