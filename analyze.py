@@ -15,8 +15,8 @@ from pathlib import Path
 
 from errors import Parser, UserError, number, run
 from photos.drawing import annotate, failure_sheet, save_image, stage_sheet
-from photos.opening import open_picture
-from photos.reading import Reading, read_pictures
+from photos.opening import open_to_read
+from photos.reading import Reading, read_picture, read_pictures
 from photos.scoring import read_manifest, report, score_pictures
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "digits.npz"
@@ -127,11 +127,13 @@ def draw_all(files, readings, model, args):
     drawn, sheets = output_paths(files, args.output), output_paths(files, args.debug, "-stages")
     for file, reading, drawn_path, sheet_path in zip(files, readings, drawn, sheets, strict=True):
         if isinstance(reading, Reading) and (args.output or args.debug):
-            picture = open_picture(file)
+            picture, size = open_to_read(file)
             if args.output:
-                save_image(annotate(picture, reading, args.min_confidence), drawn_path)
+                save_image(annotate(picture, reading, size, args.min_confidence), drawn_path)
             if args.debug:
-                save_image(stage_sheet(picture, model), sheet_path)
+                stages = {}
+                read_picture(picture, model, size, stages=stages)
+                save_image(stage_sheet(picture, reading, stages, size), sheet_path)
 
 
 def output_paths(files, folder, ending=""):

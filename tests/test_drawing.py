@@ -8,7 +8,7 @@ from PIL import Image
 from errors import UserError
 from photos.drawing import DRAWN_SIDE, PANEL_SIDE, annotate, confidence_colour, failure_sheet, save_image, stage_sheet
 from photos.opening import open_picture
-from photos.reading import Digit, Reading
+from photos.reading import Digit, Reading, read_picture
 from photos.scoring import score_pictures
 from sizes import IMAGE_SIZE
 
@@ -20,6 +20,11 @@ CROP = np.zeros((28, 28), np.uint8)
 def reading_of(boxes, confidences):
     digits = [Digit(CROP, box, 0) for box in boxes]
     return Reading("x.png", digits, np.arange(len(boxes)), np.array(confidences, float))
+
+
+def sheet_of(picture, model):
+    stages = {}
+    return stage_sheet(picture, read_picture(picture, model, stages=stages), stages)
 
 
 def white(width, height):
@@ -38,6 +43,19 @@ def test_boxes_shrink_with_the_picture(side, scale):
     assert rows.max() == pytest.approx(1200 * scale, abs=10)
 
 
+def test_boxes_are_drawn_in_a_smaller_copy():
+    """The boxes are in pixels of the whole picture, of which a large file gives a part."""
+    reading = reading_of([(1000, 800, 200, 400)], [0.95])
+    whole, copy = annotate(white(3200, 1600), reading), annotate(white(2000, 1000), reading, (3200, 1600))
+    assert whole.size == copy.size and (np.asarray(whole) == np.asarray(copy)).all()
+
+
+@pytest.mark.parametrize("box", [(5, 5, 1, 1), (100, 50, 2, 2), (0, 0, 400, 1), (399, 0, 1, 300)])
+def test_a_tiny_box_is_drawn(box):
+    for picture, size in ((white(400, 300), None), (white(40, 30), (400, 300)), (white(1, 1), (400, 300))):
+        assert (np.asarray(annotate(picture, reading_of([box], [0.95]), size)) != 255).any()
+
+
 def test_a_crowd_leaves_the_percentage_out():
     """The neighbour is nearer than the label is wide: fewer pixels get the colour of the label."""
     alone = annotate(white(400, 200), reading_of([(100, 100, 20, 40)], [0.95]))
@@ -48,20 +66,20 @@ def test_a_crowd_leaves_the_percentage_out():
 
 def test_what_is_unsure_is_drawn_as_a_question_mark():
     reading = reading_of([(100, 100, 60, 90)], [0.5])
-    sure, unsure = (np.asarray(annotate(white(400, 300), reading, least)) for least in (0.4, 0.6))
+    sure, unsure = (np.asarray(annotate(white(400, 300), reading, None, least)) for least in (0.4, 0.6))
     assert (sure != unsure).any()
 
 
 def test_a_picture_without_digits_stays_as_it_is(shipped):
     picture = white(300, 200)
     assert (np.asarray(annotate(picture, reading_of([], []))) == picture).all()
-    assert min(stage_sheet(picture, shipped).size) > 200
+    assert min(sheet_of(picture, shipped).size) > 200
 
 
 def test_a_sheet_shows_the_stages_and_one_crop_for_each_digit(shipped):
     """The crops stand below the panels: with them the sheet is higher than that of a picture without digits."""
     picture = open_picture(SAMPLES / "touching.png")
-    sheet, empty = stage_sheet(picture, shipped), stage_sheet(np.full_like(picture, 255), shipped)
+    sheet, empty = sheet_of(picture, shipped), sheet_of(np.full_like(picture, 255), shipped)
     assert sheet.width == empty.width and sheet.height > empty.height + IMAGE_SIZE
     crops = np.asarray(sheet)[empty.height : empty.height + 2 * IMAGE_SIZE]
     dark_columns = (crops < 40).all(axis=2).mean(axis=0) > 0.3
