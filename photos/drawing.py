@@ -7,10 +7,12 @@
 All of them return a Pillow image, which `save_image` writes.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from errors import UserError
 from files import replacing
@@ -184,6 +186,9 @@ def _one_above_the_other(above, below):
 
 # -- files ------------------------------------------------------------------------------------------------------------
 
+MARK = PngImagePlugin.PngInfo()  # in every file that is written here, so that it may be replaced the next time
+MARK.add_text("Software", "analyze.py")
+
 
 def save_image(image, path):
     """Write an image as PNG, whole or not at all, into a folder that is made if it is missing.
@@ -194,6 +199,45 @@ def save_image(image, path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            image.save(file, "PNG")
+            image.save(file, "PNG", pnginfo=MARK)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+class OutputNames:
+    """A PNG file in a folder for each picture: two never get the same, and no file that is not ours is replaced.
+
+    folder: made if it is missing. ending: of the names, before ".png". Raises UserError when files cannot be written in
+    the folder: that is better said before a million pictures are read than after the first.
+    """
+
+    def __init__(self, folder, ending=""):
+        self._folder, self._ending = Path(folder), ending
+        self._taken = {}  # name, with the number that the next one like it gets; files systems may not know A from a
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self._folder).close()
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+
+    def of(self, file):
+        """The path to write what is drawn of this picture to."""
+        name = first = f"{Path(file).stem}{self._ending}"
+        number = self._taken.get(first.casefold(), 1)
+        while name.casefold() in self._taken or not self._may_replace(self._folder / f"{name}.png", file):
+            number += 1
+            name = f"{first}-{number}"
+        self._taken[first.casefold()] = number
+        self._taken.setdefault(name.casefold(), 1)
+        return self._folder / f"{name}.png"
+
+    @staticmethod
+    def _may_replace(path, file):
+        """Whether there is no such file, or one that was drawn here and is not the picture itself."""
+        if not os.path.lexists(path):
+            return True
+        try:
+            with Image.open(path, formats=["PNG"]) as image:
+                return image.info.get("Software") == "analyze.py" and not os.path.samefile(path, file)
+        except Exception:  # a decoder may raise anything: it is no file of ours
+            return False

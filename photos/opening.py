@@ -20,6 +20,7 @@ from errors import UserError
 FORMATS = (
     "AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP",
 )  # fmt: skip
+SURELY_KNOWN = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # of these, a file without a name that tells its kind
 pillow_heif.register_heif_opener(thumbnails=False)  # the photos of iPhones; a thumbnail may show something else
 
 WORKING_SIDE = 1600  # pixels on the longer side of the working picture, in which the digits are searched for
@@ -61,6 +62,20 @@ def open_to_read(path):
     as `open_picture` does.
     """
     return _decode(path, WORKING_SIDE)
+
+
+def looks_like_picture(path):
+    """Whether a file is a picture of one of FORMATS by its name or, if its name tells nothing, by its first bytes."""
+    suffix = os.path.splitext(path)[1].lower()
+    known = Image.registered_extensions()
+    if suffix in known:
+        return known[suffix] in FORMATS
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError:
+        return False
+    return any(Image.OPEN[name][1](start) is True for name in SURELY_KNOWN)
 
 
 def _decode(path, enough=None):
