@@ -80,7 +80,7 @@ class _Marker:
     def draw_box(self, box, colour):
         x, y, width, height = box
         left, top, right, bottom = x - self.gap, y - self.gap, x + width + self.gap, y + height + self.gap
-        corner = 2 * self.gap if min(right - left, bottom - top) > 8 * self.gap else 0  # Pillow fails on a tiny box
+        corner = 2 * self.gap if min(right - left, bottom - top) > 4 * self.gap + 2 else 0  # Pillow fails on a tiny box
         self.draw.rounded_rectangle(
             (left, top, right, bottom),
             radius=corner,
