@@ -28,7 +28,7 @@ from volume.listing import STDIN, listed, pictures
 from volume.results import CSV_HEADER, ResultFile, as_csv, as_json, as_text
 from volume.work import DEFAULT_MODEL, Task, cached_model, model_hash
 
-FEW = 16  # pictures: so many are read by this process before others have started
+FEW = 32  # pictures: fewer are read by this process before others have started
 
 
 def main(argv=None):

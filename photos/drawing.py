@@ -205,7 +205,7 @@ def save_image(image, path):
 
 
 class OutputNames:
-    """A PNG file in a folder for each picture: two never get the same, and no file that is not ours is replaced.
+    """A PNG file in a folder for each picture: two never get the same, and only what was drawn here is replaced.
 
     folder: made if it is missing. ending: of the names, before ".png". Raises UserError when files cannot be written in
     the folder: that is better said before a million pictures are read than after the first.
@@ -213,7 +213,7 @@ class OutputNames:
 
     def __init__(self, folder, ending=""):
         self._folder, self._ending = Path(folder), ending
-        self._taken = {}  # name, with the number that the next one like it gets; files systems may not know A from a
+        self._taken = {}  # name, with the number that the last one like it got; a file system may not know A from a
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self._folder).close()
@@ -236,8 +236,10 @@ class OutputNames:
         """Whether there is no such file, or one that was drawn here and is not the picture itself."""
         if not os.path.lexists(path):
             return True
+        if os.path.exists(file) and os.path.samefile(path, file):
+            return False
         try:
             with Image.open(path, formats=["PNG"]) as image:
-                return image.info.get("Software") == "analyze.py" and not os.path.samefile(path, file)
+                return image.info.get("Software") == "analyze.py"
         except Exception:  # a decoder may raise anything: it is no file of ours
             return False

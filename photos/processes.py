@@ -6,6 +6,7 @@ Nothing else in the project starts such processes. How they and Ctrl-C get along
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 
@@ -62,6 +63,8 @@ def _call(job, count, bar):
 
 def start_processes(count):
     """An executor of so many processes. They start when they get work, in `interrupts.held_while_processes_start`."""
+    if sys.platform == "win32":
+        count = min(count, 61)  # Windows cannot wait for more at a time
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
     return ProcessPoolExecutor(count, spawn, _start_process)
 

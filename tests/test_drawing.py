@@ -1,12 +1,23 @@
 """What was read, drawn: boxes, labels and sheets, at the size that a person looks at."""
 
+import shutil
+
 import numpy as np
 import pytest
 from conftest import SAMPLES
 from PIL import Image
 
 from errors import UserError
-from photos.drawing import DRAWN_SIDE, PANEL_SIDE, annotate, confidence_colour, failure_sheet, save_image, stage_sheet
+from photos.drawing import (
+    DRAWN_SIDE,
+    PANEL_SIDE,
+    OutputNames,
+    annotate,
+    confidence_colour,
+    failure_sheet,
+    save_image,
+    stage_sheet,
+)
 from photos.opening import open_picture
 from photos.reading import Digit, Reading, read_picture
 from photos.scoring import score_pictures
@@ -102,3 +113,25 @@ def test_a_picture_is_written_into_a_new_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         save_image(Image.new("RGB", (3, 2)), tmp_path / "file" / "x.png")
+
+
+def test_drawings_of_different_pictures_have_different_names(tmp_path):
+    """Also for a file system that takes A for a, and where a picture is called as another one's drawing would be."""
+    files = ["a/x.png", "b/x.png", "c/X.jpg", "x-2.png", "d/x.webp", "x-2.jpg", *(f"{n}/same.png" for n in range(3000))]
+    output = OutputNames(tmp_path / "new")
+    names = [output.of(file).name for file in files]
+    assert names[:6] == ["x.png", "x-2.png", "X-3.png", "x-2-2.png", "x-4.png", "x-2-3.png"]
+    assert len({name.casefold() for name in names}) == len(files)
+
+
+def test_only_drawings_are_replaced(tmp_path):
+    """Not the person's own files, and not the picture itself, even if it is a drawing."""
+    shutil.copy(SAMPLES / "big.png", tmp_path / "own.png")
+    (tmp_path / "damaged.png").write_bytes(b"no picture")
+    save_image(Image.new("RGB", (3, 2)), tmp_path / "drawn.png")
+    names = OutputNames(tmp_path)
+    assert [names.of(f"elsewhere/{name}.jpg").name for name in ("own", "damaged", "drawn", "new")] == [
+        "own-2.png", "damaged-2.png", "drawn.png", "new.png",
+    ]  # fmt: skip
+    assert OutputNames(tmp_path).of(tmp_path / "drawn.png").name == "drawn-2.png"
+    assert OutputNames(tmp_path, "-stages").of("own.jpg").name == "own-stages.png"
