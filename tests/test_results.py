@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -94,3 +95,11 @@ def test_another_file_is_left_alone(tmp_path, content):
     with pytest.raises(UserError, match=r"other: line \d is no result of analyze.py"):
         ResultFile(path)
     assert path.read_bytes() == content
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="not a file"):
+        ResultFile(tmp_path)
+    if os.path.exists("/dev/zero"):
+        with pytest.raises(UserError, match="not a file"):
+            ResultFile("/dev/zero")  # it has no end

@@ -115,6 +115,22 @@ def test_a_killed_run_goes_on(script, scans, tmp_path):
     assert lines_of(kept) == after, "nothing was left to do"
 
 
+@pytest.mark.skipif(shutil.which("sh") is None, reason="no shell that limits the size of files")
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(script, one_line, scans, tmp_path):
+    """A limit on the size of files stands for the end of the disk: it cuts a line in two."""
+    folder, wanted = scans
+    kept = tmp_path / "results.jsonl"
+    options = ["--resume", kept, "--device", "cpu", "--processes", 1]
+    limited = ["sh", "-c", 'ulimit -f 2; exec "$@"', "sh", sys.executable, ROOT / "analyze.py", folder, *options]
+    done = subprocess.run(
+        [str(word) for word in limited], env=NO_SIMULATOR, capture_output=True, text=True, timeout=300, check=False
+    )
+    one_line("analyze.py", (done.stdout, done.stderr, done.returncode), kept, "cannot be written")
+    assert 2 <= len(lines_of(kept)) < MANY
+    assert script("analyze.py", folder, *options) == ("", "", 0)
+    assert [(row["file"], row["lines"]) for row in map(json.loads, lines_of(kept))] == wanted
+
+
 # -- a cluster --------------------------------------------------------------------------------------------------------
 
 DASK = Path(sys.executable).with_name("dask")

@@ -1,8 +1,10 @@
 """What was read, as text, JSON lines or CSV, and the file of results that a later run goes on with."""
 
+import contextlib
 import csv
 import io
 import json
+import os
 
 from errors import UserError
 
@@ -48,6 +50,7 @@ def as_csv(file, result, min_confidence):
 # -- the file of results ----------------------------------------------------------------------------------------------
 
 BEGINNING = b'{"file": '  # of every result: what begins otherwise is not cut off, for it is not ours
+LONGEST = 2**24  # bytes of a line that is read: a page full of digits needs far fewer
 
 
 class ResultFile:
@@ -63,36 +66,44 @@ class ResultFile:
 
     def __init__(self, path):
         self.done = set()  # names of pictures
-        whole = self._read(path)
+        self._path = path
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UserError(f"{path}: not a file")
+        whole = self._read()
         self._file = open(path, "ab")  # noqa: SIM115 (closed by __exit__)
         self._file.truncate(whole)
 
-    def _read(self, path):
+    def _read(self):
         """Fill `done`; returns how many bytes of the file hold whole results."""
         whole = 0
-        try:
-            with open(path, "rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    name = _name_in(line)
-                    if name is None and not (BEGINNING.startswith(line[:9]) and not line.endswith(b"\n")):
-                        raise UserError(f"{path}: line {number} is no result of analyze.py; give another name")
-                    if name is not None:
-                        self.done.add(name)
-                        whole += len(line)
-        except FileNotFoundError:
-            pass
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
+                name = _name_in(line)
+                is_half = BEGINNING.startswith(line[: len(BEGINNING)]) and not line.endswith(b"\n")
+                if name is None and not is_half:
+                    raise UserError(f"{self._path}: line {number} is no result of analyze.py; give another name")
+                if name is not None:
+                    self.done.add(name)
+                    whole += len(line)
         return whole
 
     def add(self, line):
-        """Write a result, and hand it to the operating system: it stays when this process is killed."""
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
+        """Write a result, and hand it to the operating system: it stays when this process is killed.
+
+        Raises UserError when the disk is full.
+        """
+        try:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._file.close()
+        with contextlib.suppress(OSError):  # it closes all the same; what could not be written was told by `add`
+            self._file.close()
 
 
 def _name_in(line):
