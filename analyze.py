@@ -24,7 +24,7 @@ from errors import Parser, UserError, number, run
 from photos.drawing import OutputNames, failure_sheet, save_image
 from photos.scoring import read_manifest, report, score_pictures
 from volume import sharing
-from volume.listing import STDIN, listed, pictures
+from volume.listing import listed, pictures
 from volume.results import CSV_HEADER, ResultFile, as_csv, as_json, as_text
 from volume.work import DEFAULT_MODEL, Task, cached_model, model_hash
 
@@ -166,7 +166,7 @@ def progress_bar(args, kept, at_least):
     """A bar on stderr for more than one picture, if a person looks at it. With the time left, if all can be counted."""
     shown = at_least > 1 and sys.stderr is not None and sys.stderr.isatty()
     total = None
-    if shown and args.files_from != STDIN:
+    if shown and (args.files_from is None or os.path.isfile(args.files_from)):  # a pipe can be read only once
         done = kept.done if kept else ()
         total = sum(file not in done for file in names_of(args, lambda error: None))
     return tqdm(total=total, unit=" pictures", dynamic_ncols=True, smoothing=0.05, disable=not shown)

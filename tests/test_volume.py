@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import NO_SIMULATOR, ROOT, SAMPLES
 
+import analyze
+
 MANY = 40  # pictures
 READ = {"t": ["20251"], "b": ["5"]}  # what is read in them, by the first letter of their names
 
@@ -59,7 +61,7 @@ def lines_of(path):
     return path.read_bytes().splitlines(keepends=True) if path.exists() else []
 
 
-def analyze(*options):
+def command_of(*options):
     return [sys.executable, ROOT / "analyze.py", "--device", "cpu", *options]
 
 
@@ -99,7 +101,7 @@ def test_a_killed_run_goes_on(script, scans, tmp_path):
     """What was written stays, half a line is cut off, no picture is read twice, and the order is kept."""
     folder, wanted = scans
     kept, log = tmp_path / "results.jsonl", tmp_path / "log"
-    command = analyze(folder, "--processes", 2, "--resume", kept)
+    command = command_of(folder, "--processes", 2, "--resume", kept)
     with started(command, log):
         wait_until(lambda: len(lines_of(kept)) >= 5, log)
     before = [line for line in lines_of(kept) if line.endswith(b"\n")]
@@ -131,6 +133,25 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(script, one_line, scan
     assert [(row["file"], row["lines"]) for row in map(json.loads, lines_of(kept))] == wanted
 
 
+def test_only_names_that_can_be_read_twice_are_counted(scans, tmp_path, monkeypatch):
+    """For the time left. The names in a pipe would be lost by counting them."""
+    (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\n")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    reader, writer = os.pipe()
+    os.close(writer)
+    for options, total in (
+        ([str(scans[0])], MANY),
+        (["--files-from", str(tmp_path / "list.txt")], 3),
+        (["--files-from", "-"], None),
+        (["--files-from", f"/dev/fd/{reader}"], None),
+    ):
+        with analyze.progress_bar(analyze.parse_arguments(options), None, at_least=2) as bar:
+            assert bar.total == total
+        with analyze.progress_bar(analyze.parse_arguments(options), None, at_least=1) as bar:
+            assert bar.disable
+    os.close(reader)
+
+
 # -- a cluster --------------------------------------------------------------------------------------------------------
 
 DASK = Path(sys.executable).with_name("dask")
@@ -141,8 +162,8 @@ needs_dask = pytest.mark.skipif(
 
 
 @contextlib.contextmanager
-def cluster(log, workers):
-    """(address, scheduler, workers), started as a person would, in the folder of analyze.py."""
+def cluster(log, workers, folder=ROOT):
+    """(address, scheduler, workers), started as a person would; folder: where, unless it is that of analyze.py."""
     contact = log.with_suffix(".json")
     scheduler = [DASK, "scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", contact]
     with contextlib.ExitStack() as stack:
@@ -150,7 +171,7 @@ def cluster(log, workers):
         wait_until(contact.exists, log)
         address = json.loads(contact.read_text())["address"]
         command = [DASK, "worker", address, "--nthreads", 1, "--no-dashboard", "--local-directory", log.parent]
-        yield address, scheduler, [stack.enter_context(started(command, log, cwd=ROOT)) for _ in range(workers)]
+        yield address, scheduler, [stack.enter_context(started(command, log, cwd=folder)) for _ in range(workers)]
 
 
 @needs_dask
@@ -187,6 +208,13 @@ def test_a_cluster_that_is_lost_is_one_line(one_line, scans, tmp_path):
     one_line("analyze.py", ("", (tmp_path / "errors").read_text(), status), address, "lost the connection")
     assert 3 <= len(lines_of(kept)) < MANY
     assert [json.loads(line)["file"] for line in lines_of(kept)] == [name for name, _ in wanted[: len(lines_of(kept))]]
+
+
+@needs_dask
+def test_workers_in_another_folder_are_one_line(script, one_line, scans, tmp_path):
+    with cluster(tmp_path / "log", workers=1, folder=tmp_path) as (address, *_):
+        result = script("analyze.py", scans[0], "--cluster", address)
+    one_line("analyze.py", result, address, "start the workers in the folder of analyze.py")
 
 
 def test_a_cluster_where_nobody_answers_is_one_line(script, one_line, scans):

@@ -80,7 +80,7 @@ class _Processes:
     """
 
     def __init__(self, count):
-        self.window = 4 * count
+        self.window = 16 * count  # the others go on while one of them reads a large picture
         self._count = count
         self._pools = {}
 
@@ -163,11 +163,14 @@ class _Cluster:
         except KilledWorker:
             return UserError(f"{task.path}: the workers that read it die; perhaps their memory is too small for it")
         except CancelledError:
-            raise UserError(f"--cluster {self._address}: lost the connection to the scheduler") from None
+            reason = "lost the connection to the scheduler"
         except ModuleNotFoundError as error:
-            raise UserError(
-                f"--cluster {self._address}: start the workers in the folder of analyze.py ({error})"
-            ) from None
+            reason = f"start the workers in the folder of analyze.py ({error})"
+        except UserError:
+            raise
+        except Exception as error:  # whatever another version of a package or of this program raises
+            reason = f"a worker failed: do all have the same versions? ({type(error).__name__}: {error})"
+        raise UserError(f"--cluster {self._address}: {reason}")
 
 
 def _work_on_worker():
