@@ -1,21 +1,22 @@
 """Pictures for people: what was read drawn into a photo, the stages of one photo, and those not read exactly.
 
-    annotate(picture, reading)         the photo with a box around each digit, and what it was read as
-    stage_sheet(picture, model)        --debug: what some stages made of it, and the crops as the network sees them
-    failure_sheet(scores, folder)      --evaluate: the pictures that were not read exactly
+    annotate(picture, reading)              the photo with a box around each digit, and what it was read as
+    stage_sheet(picture, reading, stages)   --debug: what some stages made of it, and the crops as the network sees them
+    failure_sheet(scores, folder)           --evaluate: the pictures that were not read exactly
 
 All of them return a Pillow image, which `save_image` writes.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from errors import UserError
 from files import replacing
-from photos.opening import open_picture
-from photos.reading import read_picture
+from photos.opening import open_to_read
 from sizes import IMAGE_SIZE
 
 DRAWN_SIDE = 1600  # pixels: the longer side of a drawn picture is not made longer than this ...
@@ -23,11 +24,11 @@ PANEL_SIDE = 480  # ... and that of a picture on a sheet of several not longer t
 
 
 def shrink(picture, side=DRAWN_SIDE):
-    """(image, scale): an RGB picture as a Pillow image, at most `side` pixels on the longer side; scale <= 1."""
+    """An RGB picture as a Pillow image, at most `side` pixels on the longer side."""
     image = Image.fromarray(picture)
     scale = min(1.0, side / max(image.size))
     size = [max(1, round(length * scale)) for length in image.size]
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0), scale
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def confidence_colour(confidence):
@@ -40,13 +41,15 @@ def confidence_colour(confidence):
 # -- one picture ------------------------------------------------------------------------------------------------------
 
 
-def annotate(picture, reading, min_confidence=0.0, side=DRAWN_SIDE):
+def annotate(picture, reading, size=None, min_confidence=0.0, side=DRAWN_SIDE):
     """The picture with a box around each digit and, on a label above it, what it was read as and how sure that is.
 
-    picture: (height, width, 3) uint8 RGB, the whole one, whose pixels the boxes of the reading are in. A digit that is
-    less sure than min_confidence is drawn as `?`. side: pixels on the longer side of the result, at most.
+    picture: (height, width, 3) uint8 RGB. size: (width, height) of the whole picture, in whose pixels the boxes of the
+    reading are, if `picture` is a smaller copy. A digit that is less sure than min_confidence is drawn as `?`. side:
+    pixels on the longer side of the result, at most.
     """
-    image, scale = shrink(picture, side)
+    image = shrink(picture, side)
+    scale = max(image.size) / max(size or picture.shape[:2])
     boxes = [tuple(length * scale for length in digit.box) for digit in reading.digits]
     marker = _Marker(image, boxes)
     rooms = [_room_beside(digit, reading.digits) * scale for digit in reading.digits]
@@ -76,9 +79,11 @@ class _Marker:
 
     def draw_box(self, box, colour):
         x, y, width, height = box
+        left, top, right, bottom = x - self.gap, y - self.gap, x + width + self.gap, y + height + self.gap
+        corner = 2 * self.gap if min(right - left, bottom - top) > 4 * self.gap + 2 else 0  # Pillow fails on a tiny box
         self.draw.rounded_rectangle(
-            (x - self.gap, y - self.gap, x + width + self.gap, y + height + self.gap),
-            radius=2 * self.gap,
+            (left, top, right, bottom),
+            radius=corner,
             fill=(*colour, 36),
             outline=(*colour, 255),
             width=max(2, round(self.text_size / 12)),
@@ -104,20 +109,17 @@ class _Marker:
 # -- sheets of several pictures ---------------------------------------------------------------------------------------
 
 
-def stage_sheet(picture, model):
+def stage_sheet(picture, reading, stages, size=None):
     """What some stages made of one picture, on one sheet, and below it the crops as the network sees them.
 
-    picture: (height, width, 3) uint8 RGB, the whole one; it is read once more. If the file is a large JPEG,
-    `read_pictures` used a smaller copy (`open_to_read`). So what is shown can differ a little from what was printed.
+    picture, size: as for `annotate`. stages: a dict, as `read_picture` has filled it.
     """
-    stages = {}
-    reading = read_picture(picture, model, stages=stages)
-    panels = [("the picture", shrink(picture, PANEL_SIDE)[0])]
+    panels = [("the picture", shrink(picture, PANEL_SIDE))]
     for name, stage in stages.items():
         if stage.dtype != np.uint8 or stage.max(initial=0) == 1:
             stage = (255 * stage / max(stage.max(initial=0), 1e-6)).astype(np.uint8)
-        panels.append((name, shrink(stage, PANEL_SIDE)[0]))
-    panels.append(("what was read", annotate(picture, reading, side=PANEL_SIDE)))
+        panels.append((name, shrink(stage, PANEL_SIDE)))
+    panels.append(("what was read", annotate(picture, reading, size, side=PANEL_SIDE)))
     sheet = _tile(panels, columns=3)
     return _one_above_the_other(sheet, _crop_rows(reading, sheet.width))
 
@@ -132,10 +134,10 @@ def failure_sheet(scores, folder):
         if score.exact:
             continue
         try:
-            picture = open_picture(folder / score.row["file"])
+            picture, size = open_to_read(folder / score.row["file"])
         except UserError:
             continue  # it was reported when it was read
-        image = annotate(picture, score.reading, side=PANEL_SIDE)
+        image = annotate(picture, score.reading, size, side=PANEL_SIDE)
         panel = _one_above_the_other(image, _crop_rows(score.reading, PANEL_SIDE, zoom=1))
         title = f"{score.row['file'][:18]}: {score.row['label'][:14]} read {'/'.join(score.reading.lines())[:14]}"
         panels.append((title, panel))
@@ -184,6 +186,9 @@ def _one_above_the_other(above, below):
 
 # -- files ------------------------------------------------------------------------------------------------------------
 
+MARK = PngImagePlugin.PngInfo()  # in every file that is written here, so that it may be replaced the next time
+MARK.add_text("Software", "analyze.py")
+
 
 def save_image(image, path):
     """Write an image as PNG, whole or not at all, into a folder that is made if it is missing.
@@ -194,6 +199,47 @@ def save_image(image, path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            image.save(file, "PNG")
+            image.save(file, "PNG", pnginfo=MARK)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+class OutputNames:
+    """A PNG file in a folder for each picture: two never get the same, and only what was drawn here is replaced.
+
+    folder: made if it is missing. ending: of the names, before ".png". Raises UserError when files cannot be written in
+    the folder: that is better said before a million pictures are read than after the first.
+    """
+
+    def __init__(self, folder, ending=""):
+        self._folder, self._ending = Path(folder), ending
+        self._taken = {}  # name, with the number that the last one like it got; a file system may not know A from a
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self._folder).close()
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+
+    def of(self, file):
+        """The path to write what is drawn of this picture to."""
+        name = first = f"{Path(file).stem}{self._ending}"
+        number = self._taken.get(first.casefold(), 1)
+        while name.casefold() in self._taken or not self._may_replace(self._folder / f"{name}.png", file):
+            number += 1
+            name = f"{first}-{number}"
+        self._taken[first.casefold()] = number
+        self._taken.setdefault(name.casefold(), 1)
+        return self._folder / f"{name}.png"
+
+    @staticmethod
+    def _may_replace(path, file):
+        """Whether there is no such file, or one that was drawn here and is not the picture itself."""
+        if not os.path.lexists(path):
+            return True
+        if os.path.exists(file) and os.path.samefile(path, file):
+            return False
+        try:
+            with Image.open(path, formats=["PNG"]) as image:
+                return image.info.get("Software") == "analyze.py"
+        except Exception:  # a decoder may raise anything: it is no file of ours
+            return False

@@ -1,7 +1,7 @@
 """Open picture files of every kind: upright, in RGB, with 8 bits for each colour.
 
 picture = open_picture("digits.jpg")         the whole picture
-picture, size = open_to_read("digits.jpg")   the same; a large JPEG at a smaller size, enough to find digits
+picture, size = open_to_read("digits.jpg")   the same; a large picture at a smaller size, enough to find digits
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import sys
 import warnings
 
 import numpy as np
+import pillow_heif
 from PIL import ExifTags, Image
 
 from errors import UserError
@@ -17,12 +18,17 @@ from errors import UserError
 # The formats that cameras, phones, scanners and drawing programs write. Others that Pillow knows are left out: they
 # hold no photos, and some run other programs on the file (EPS runs Ghostscript).
 FORMATS = (
-    "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP",
+    "AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP",
 )  # fmt: skip
+SURELY_KNOWN = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # of these, a file without a name that tells its kind
+pillow_heif.register_heif_opener(thumbnails=False)  # the photos of iPhones; a thumbnail may show something else
 
 WORKING_SIDE = 1600  # pixels on the longer side of the working picture, in which the digits are searched for
 MAX_PIXELS = 200_000_000  # a larger picture is refused: it is more likely an attack on the memory than a photo
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is lower; MAX_PIXELS is checked before a picture is decoded
+MAX_PIXELS_OF = {"AVIF": 140_000_000, "JPEG2000": 60_000_000, "WEBP": 75_000_000}  # their decoders take more memory
+MAX_PIXELS_SLOWLY = 8_000_000  # for these decoders of Pillow, which are written in Python: a second for each million
+SLOW_DECODERS = {"bmp_rle", "ppm_plain", "qoi"}
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit is lower; these are checked before a picture is decoded
 
 # How to turn a picture upright, by its EXIF orientation (Exif 2.3, tag 274). 1 is upright; others mean nothing.
 TURNS = {
@@ -48,13 +54,28 @@ def open_picture(path):
 
 
 def open_to_read(path):
-    """(picture, size) for `find_digits`: as `open_picture`, but a large JPEG is decoded at a smaller size.
+    """(picture, size) for `read_picture`: as `open_picture`, but a large picture is made smaller while it is opened.
 
-    This takes half the time. JPEG stores frequencies, and a decoder that leaves out the high ones gets the picture at
-    1/2, 1/4 or 1/8 of its size. The picture that is returned has at least WORKING_SIDE pixels on its longer side if the
-    file has so many. size: (width, height) of the whole upright picture. Raises UserError as `open_picture` does.
+    The picture that is returned has at least WORKING_SIDE pixels on its longer side if the file has so many. A JPEG is
+    decoded at the smaller size: it stores frequencies, and a decoder that leaves out the high ones gets the picture at
+    1/2, 1/4 or 1/8 of its size, in half the time. size: (width, height) of the whole upright picture. Raises UserError
+    as `open_picture` does.
     """
     return _decode(path, WORKING_SIDE)
+
+
+def looks_like_picture(path):
+    """Whether a file is a picture of one of FORMATS by its name or, if its name tells nothing, by its first bytes."""
+    suffix = os.path.splitext(path)[1].lower()
+    known = Image.registered_extensions()
+    if suffix in known:
+        return known[suffix] in FORMATS
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError:
+        return False
+    return any(Image.OPEN[name][1](start) is True for name in SURELY_KNOWN)
 
 
 def _decode(path, enough=None):
@@ -77,15 +98,28 @@ def _decode(path, enough=None):
 def _load(path, image, enough):
     """`_decode` for an image that Pillow has opened, but not decoded yet."""
     size = image.size
-    if image.width * image.height > MAX_PIXELS:
-        raise UserError(f"{path}: {image.width}x{image.height} pixels are too many (at most {MAX_PIXELS})")
+    most = _max_pixels(image)
+    if image.width * image.height > most:
+        kind = "" if most == MAX_PIXELS else f" in this kind of {image.format}"
+        raise UserError(f"{path}: {image.width}x{image.height} pixels are too many (at most {most:,}{kind})")
     if enough:
         shrink = max(1, max(size) / enough)
         image.draft(None, [max(1, int(side / shrink)) for side in size])
     image.load()
+    shrink = max(1, max(image.size) // enough) if enough else 1
+    picture = _to_rgb(image, shrink)
     turn = TURNS.get(_orientation(image))
-    lies_on_side = turn in LIES_ON_SIDE
-    return _to_rgb(image if turn is None else image.transpose(turn)), size[::-1] if lies_on_side else size
+    if turn is None:
+        return picture, size
+    picture = np.asarray(Image.fromarray(picture).transpose(turn))
+    return picture, size[::-1] if turn in LIES_ON_SIDE else size
+
+
+def _max_pixels(image):
+    """How many pixels an image may have, so that to decode it takes at most 1.5 GiB and 10 s."""
+    if any(tile[0] in SLOW_DECODERS for tile in image.tile):
+        return MAX_PIXELS_SLOWLY
+    return MAX_PIXELS_OF.get(image.format, MAX_PIXELS)
 
 
 def _orientation(image):
@@ -126,14 +160,43 @@ def _silent_libraries():
         os.close(saved)
 
 
-def _to_rgb(image):
-    """A Pillow image of any mode as (height, width, 3) uint8."""
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float32)
-        full_scale = 65535 if values.max(initial=0) > 255 else 255
-        return np.repeat((values * (255 / full_scale)).clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
-    return np.asarray(image.convert("RGB"))
+STRIP = 4_000_000  # pixels that are converted at a time: a copy of a whole picture may not fit the memory
+
+
+def _to_rgb(image, shrink):
+    """A decoded Pillow image of any mode as (height, width, 3) uint8, so many times smaller on each side."""
+    white = _full_scale(image) if _is_deep(image) else None
+    return np.concatenate([_strip_to_rgb(strip, shrink, white) for strip in _strips(image, shrink)])
+
+
+def _strips(image, shrink=1):
+    """The image in strips of whole rows, from the top; their height is a multiple of shrink."""
+    rows = max(1, STRIP // (image.width * shrink)) * shrink
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _strip_to_rgb(strip, shrink, white):
+    """`_to_rgb` for a strip. white: the value of white in an image with more than 8 bits, None in others."""
+    if white is not None:
+        values = np.nan_to_num(np.asarray(strip, np.float32)) * (255 / white)
+        strip = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+    if strip.has_transparency_data:
+        strip = strip.convert("RGBA").reduce(shrink)
+        strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+    else:
+        strip = (strip if strip.mode == "L" else strip.convert("RGB")).reduce(shrink)
+    return np.asarray(strip.convert("RGB"))
+
+
+def _is_deep(image):
+    """Whether its greys have more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _full_scale(image):
+    """The value that stands for white in an image of deep greys, from its lightest pixel: 1, 255 or 65535."""
+    lightest = max(float(np.nan_to_num(np.asarray(strip, np.float32)).max()) for strip in _strips(image))
+    if image.mode == "F" and lightest <= 1:
+        return 1
+    return 65535 if lightest > 255 else 255

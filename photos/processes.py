@@ -1,11 +1,12 @@
-"""Share work on many images out over processes, one for each core.
+"""Processes that work on images, one for each core; the training set is made by them, and many pictures are read.
 
-Nothing else in the project starts processes to work on images. How they and Ctrl-C get along is in interrupts.py.
+Nothing else in the project starts such processes. How they and Ctrl-C get along is in interrupts.py.
 """
 
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 
@@ -35,8 +36,7 @@ def in_processes(jobs, meanwhile=None):
         )
         if processes < 2:  # so little work is done before a process has started
             return [_call(job, count, bar) for job, count in zip(jobs, counts, strict=True)]
-        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
-        pool = ProcessPoolExecutor(processes, spawn, _start_process)
+        pool = start_processes(processes)
         stack.callback(pool.shutdown, cancel_futures=True)
         stack.push(interrupts.ignore_after_one)  # runs before the shutdown: a stack ends with what was pushed last
         with interrupts.held_while_processes_start():
@@ -61,10 +61,24 @@ def _call(job, count, bar):
     return result
 
 
+def start_processes(count):
+    """An executor of so many processes. They start when they get work, in `interrupts.held_while_processes_start`."""
+    if sys.platform == "win32":
+        count = min(count, 61)  # Windows cannot wait for more at a time
+    spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
+    return ProcessPoolExecutor(count, spawn, _start_process)
+
+
 def _start_process():
     interrupts.ignore()  # Ctrl-C also reaches the parent process, which then sends no more jobs
-    cv2.setNumThreads(1)  # there is a process for every core
+    use_one_core()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def use_one_core():
+    """Let the libraries use one thread from now on: there is a process for every core."""
+    cv2.setNumThreads(1)
+    numba.set_num_threads(1)
 
 
 def _end_with_parent():

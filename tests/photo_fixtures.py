@@ -12,7 +12,7 @@ def digits(mnist):
 @pytest.fixture(scope="session")
 def shipped():
     """The model in weights/, on the CPU."""
-    from analyze import DEFAULT_MODEL, load_model
+    from volume.work import DEFAULT_MODEL, load_model
 
     return load_model(DEFAULT_MODEL, "cpu")
 

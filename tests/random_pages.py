@@ -25,13 +25,13 @@ import cv2
 import numpy as np
 
 import mnist_data
-from analyze import DEFAULT_MODEL, load_model
 from errors import Parser, number, run
 from photos.handwriting import draw_line, round_corners, write_digit
 from photos.normalise import normalise
 from photos.reading import classify, read_picture
 from photos.scoring import align
 from sizes import NUM_CLASSES
+from volume.work import DEFAULT_MODEL, load_model
 
 # -- digits: a value -> a shape -> a mask of ink ----------------------------------------------------------------------
 

@@ -52,6 +52,19 @@ def test_every_kind_of_picture(tmp_path, mode):
         assert np.abs(picture.astype(int) - values[:, :, None]).mean() < 6
 
 
+@pytest.mark.parametrize("scale", (1, 255, 65535))
+def test_greys_with_fractions(tmp_path, scale):
+    """A TIFF of floats may go from 0 to 1, and hold what is no number."""
+    values = np.linspace(0, scale, 2400, dtype=np.float32).reshape(40, 60)
+    values[0, :3] = np.nan, np.inf, -np.inf
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    if scale == 1:
+        values[0, 1] = 1
+        Image.fromarray(values).save(tmp_path / "float.tif")
+        assert np.abs(open_picture(tmp_path / "float.tif")[1:, :, 0] - values[1:] * 255).max() <= 1
+    assert open_picture(tmp_path / "float.tif").shape == (40, 60, 3)
+
+
 def test_what_is_transparent_is_white(tmp_path):
     layers = np.zeros((20, 20, 4), np.uint8)
     layers[5:10, 5:10, 3] = 255
@@ -92,10 +105,20 @@ def test_what_is_not_a_picture_is_named_with_the_cause(tmp_path, name):
 
 
 def test_too_many_pixels(tmp_path, monkeypatch):
+    """Also of a format with a limit of its own, and of one whose decoder is slow."""
     Image.fromarray(gradient_picture()).save(tmp_path / "bomb.png")
     monkeypatch.setattr(opening, "MAX_PIXELS", 1000)
-    with pytest.raises(UserError, match="too many"):
-        open_picture(tmp_path / "bomb.png")
+    monkeypatch.setitem(opening.MAX_PIXELS_OF, "WEBP", 100)
+    monkeypatch.setattr(opening, "MAX_PIXELS_SLOWLY", 10)
+    Image.fromarray(gradient_picture()).resize((20, 20)).save(tmp_path / "bomb.webp")
+    (tmp_path / "bomb.ppm").write_text("P2 4 4 255 " + "9 " * 16)
+    for name, most in (
+        ("bomb.png", "1,000"),
+        ("bomb.webp", "100 in this kind of WEBP"),
+        ("bomb.ppm", "10 in this kind"),
+    ):
+        with pytest.raises(UserError, match=f"{name}.*too many .at most {most}"):
+            open_picture(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +165,21 @@ def test_every_orientation_is_undone(tmp_path):
         assert np.array_equal(picture, wanted) and size == wanted.shape[1::-1]
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ("heic", "avif", "jpg", "webp"))
+def test_photos_of_phones_are_upright(tmp_path, kind, orientation):
+    """A HEIC or AVIF keeps the orientation in a box of its own, too: the picture must be turned once, not twice."""
+    corners = np.kron([[[0], [90]], [[160], [250]]], np.ones((64, 80, 3))).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(corners).save(tmp_path / f"a.{kind}", exif=exif.tobytes(), quality=90)
+    Image.fromarray(corners).save(tmp_path / "a.png", exif=exif.tobytes())
+    picture, size = open_to_read(tmp_path / f"a.{kind}")
+    wanted, wanted_size = open_to_read(tmp_path / "a.png")
+    assert size == wanted_size and picture.shape == wanted.shape
+    assert np.abs(picture.astype(int) - wanted).mean() < 8
+
+
 def test_metadata_that_is_broken_costs_no_picture(tmp_path):
     path = tmp_path / "broken.png"
     broken = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02\x01\x12"
@@ -154,6 +192,7 @@ def test_metadata_that_is_broken_costs_no_picture(tmp_path):
 EXIF = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00"
 KINDS = {
     "bmp": {}, "gif": {}, "ico": {}, "jp2": {}, "pcx": {}, "png": {}, "ppm": {}, "tga": {}, "webp": {}, "avif": {},
+    "heic": {},
     "jpg": {}, "progressive.jpg": {"progressive": True}, "exif.jpg": {"exif": EXIF}, "tif": {},
     "deflate.tif": {"compression": "tiff_adobe_deflate"}, "lzw.tif": {"compression": "tiff_lzw"},
     "jpeg.tif": {"compression": "jpeg"},
@@ -260,6 +299,21 @@ def test_boxes_are_in_pixels_of_the_whole_picture(large_jpeg, find_digits, name)
     assert np.abs(np.subtract([digit.box for digit in found], [digit.box for digit in full])).max() <= 10
     for small_one, full_one in zip(found, full, strict=True):
         assert np.abs(small_one.crop.astype(int) - full_one.crop).mean() < 15  # two different digits differ by over 25
+
+
+@pytest.mark.parametrize("mode", ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"))
+def test_a_large_picture_is_made_smaller_strip_by_strip(tmp_path, monkeypatch, mode):
+    """As if it were made smaller as a whole; the last strip and the last columns are narrower than the others."""
+    monkeypatch.setattr(opening, "STRIP", 50_000)
+    grey = np.linspace(0, 255, 3301 * 247).reshape(247, 3301).astype(np.uint8)
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey)
+    image = image if mode == "I;16" else image.convert("RGB").convert(mode)
+    path = tmp_path / ("large.tif" if mode == "CMYK" else "large.png")
+    image.save(path)
+    picture, size = open_to_read(path)
+    assert size == (3301, 247) and picture.shape == (124, 1651, 3)
+    wanted = np.asarray(Image.fromarray(open_picture(path)).reduce(2))
+    assert np.abs(picture.astype(int) - wanted).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (40, 60), (3200, 30)])

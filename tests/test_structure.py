@@ -16,7 +16,7 @@ from conftest import NO_SIMULATOR, ROOT
 
 import kernel_cache
 
-ROOMS = ("photos", "benchmark")
+ROOMS = ("photos", "benchmark", "volume")
 
 # The floors of the house, and from which others each may import. Within a floor there are no circles either.
 FLOORS = {
@@ -38,7 +38,8 @@ MAY_IMPORT = {
     "training": {"shared", "photos", "training"},
     "networks": {"shared", "layers", "training", "networks"},
     "benchmark": {"shared", "layers", "photos", "training", "networks", "benchmark"},
-    "scripts": {"shared", "layers", "photos", "training", "networks", "benchmark", "scripts"},
+    "volume": {"shared", "photos", "networks", "volume"},
+    "scripts": {"shared", "layers", "photos", "training", "networks", "benchmark", "volume", "scripts"},
 }
 
 # What the network and its layers do without, so that who reads them needs to know nothing of it.
