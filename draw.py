@@ -7,6 +7,7 @@ On the page: draw with mouse, finger or pen; drop a photo of digits; train a net
 you mark there as read wrong is kept in the folder corrections/. Ctrl-C ends it.
 """
 
+import os
 import threading
 import webbrowser
 from pathlib import Path
@@ -25,6 +26,9 @@ CORRECTIONS = "corrections"  # the folder, in the present one
 
 def main(argv=None):
     args = parse_arguments(argv)
+    # Training, reading and the browser share the cores. A thread of OpenMP that waits for another one would spin and so
+    # take the core that the other one needs: on a busy machine the training stands still. It shall sleep.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     listening = listen(args.host, args.port)
     network = load_model(args.model, args.device)
     network.predict(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))  # compiles it, the first time: not while one draws

@@ -1,12 +1,14 @@
 """What page and server say to each other: checks what the page sends, and puts answers into JSON.
 
-Arrays are sent as Base64: float32 little-endian or uint8, in the order (filter, row, column).
+Crops are sent as Base64. The many arrays of an explanation follow its JSON as they are: the page gets them some thirty
+times a second while somebody draws.
 """
 
 import base64
 import binascii
 import json
 import math
+import struct
 from io import BytesIO
 
 import numpy as np
@@ -94,11 +96,6 @@ def event(name, data):
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
-def packed(array):
-    """An array in Base64: float32 little-endian, or uint8."""
-    return base64.b64encode(array.astype("u1" if array.dtype == np.uint8 else "<f4").tobytes()).decode()
-
-
 def network(engine):
     """What the page says of the network that it shows."""
     names = [str(c) if c < NUM_CLASSES else NO_DIGITS.get(c, f"class {c}") for c in range(engine.num_classes)]
@@ -125,7 +122,7 @@ def training(report, engine):
 def digits(reading):
     """The digits of a Reading, in its order; boxes [x, y, width, height] in its pixels."""
     return [
-        {"value": int(value), "confidence": float(confidence), "box": list(digit.box), "crop": packed(digit.crop)}
+        {"value": int(value), "confidence": float(confidence), "box": list(digit.box), "crop": base64.b64encode(digit.crop).decode()}
         for digit, value, confidence in zip(reading.digits, reading.values, reading.confidences, strict=True)
     ]
 
@@ -150,17 +147,24 @@ def nearest(reading, at):
     return min(range(len(reading.digits)), key=distance)
 
 
-def explanation(found):
-    """An Explanation."""
-    by_filter = {name: packed(np.moveaxis(getattr(found, name), 2, 0)) for name in ("convolved", "kept", "pooled")}
-    flat = ("crop", "filters", "filter_biases", "logits", "probabilities", "filter_terms", "place_terms", "pixel_terms")
-    return {
-        **by_filter,
-        **{name: packed(getattr(found, name)) for name in flat},
-        "label": found.label,
-        "bias": found.bias,
-        "pixel_rest": found.pixel_rest,
-    }
+def explanation(found, message):
+    """The bytes of a message, a dict, that is completed with an Explanation; with None the message alone.
+
+    The length of the JSON as 4 bytes, the JSON, and the arrays that it lists in `arrays`: [name, dtype, how many
+    numbers], float32 little-endian before uint8, so that each begins where its numbers may begin. Those of the layers
+    are in the order (filter, row, column).
+    """
+    arrays = {}
+    if found is not None:
+        arrays = {name: value for name, value in found._asdict().items() if isinstance(value, np.ndarray)}
+        arrays |= {name: np.moveaxis(arrays[name], 2, 0) for name in ("convolved", "kept", "pooled")}
+        message = message | {"label": found.label, "bias": found.bias, "pixel_rest": found.pixel_rest}
+    ordered = sorted(arrays.items(), key=lambda entry: entry[1].dtype == np.uint8)
+    listed = [[name, array.dtype.name, array.size] for name, array in ordered]
+    text = json.dumps(message | {"arrays": listed}).encode()
+    text += b" " * (-len(text) % 4)
+    numbers = (array.astype(array.dtype.newbyteorder("<")).tobytes() for _, array in ordered)
+    return b"".join([struct.pack("<I", len(text)), text, *numbers])
 
 
 def picture_url(image, form):

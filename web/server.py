@@ -98,19 +98,19 @@ class PageServer:
             reading = read_ink(draw_ink(message), session.reader)
             shown = messages.nearest(reading, message.get("at"))
             found = {"lines": reading.lines(), "digits": messages.digits(reading), "shown": shown}
-            if shown is not None:
-                found["explanation"] = self._explain(session, reading.digits[shown].crop, message)
-            return found
+            return self._explain(session, None if shown is None else reading.digits[shown].crop, message, found)
 
         return await run_in_threadpool(work)
 
     async def explain(self, session, request):
         message = await messages.parse(request)
-        return await run_in_threadpool(self._explain, session, messages.crop(message), message)
+        return await run_in_threadpool(self._explain, session, messages.crop(message), message, {})
 
-    def _explain(self, session, crop, message):
+    def _explain(self, session, crop, message, answer):
+        """The answer, a dict, with the Explanation of the crop (if not None) and of the class that the message names."""
         network = session.network
-        return messages.explanation(explain(network, crop, messages.label(message, network.num_classes)))
+        found = crop is not None and explain(network, crop, messages.label(message, network.num_classes))
+        return Response(messages.explanation(found or None, answer), media_type="application/octet-stream")
 
     async def photo(self, session, request):
         name = messages.file_name(unquote(request.headers.get("x-name", "")))
