@@ -122,7 +122,12 @@ def training(report, engine):
 def digits(reading):
     """The digits of a Reading, in its order; boxes [x, y, width, height] in its pixels."""
     return [
-        {"value": int(value), "confidence": float(confidence), "box": list(digit.box), "crop": base64.b64encode(digit.crop).decode()}
+        {
+            "value": int(value),
+            "confidence": float(confidence),
+            "box": list(digit.box),
+            "crop": base64.b64encode(digit.crop).decode(),
+        }
         for digit, value, confidence in zip(reading.digits, reading.values, reading.confidences, strict=True)
     ]
 

@@ -134,14 +134,15 @@ function showFound(digits, index) {
   while (box.childElementCount < digits.length) {
     const button = document.createElement("button");
     button.type = "button";
-    button.append(document.createElement("canvas"), document.createElement("span"));
+    button.append(...["canvas", "strong", "span"].map((name) => document.createElement(name)));
     box.append(button);
   }
   digits.forEach((digit, i) => {
     const button = box.children[i];
     const [x, y, width, height] = digit.box;
     paintPixels(button.firstChild, unpackCrop(digit.crop));
-    button.lastChild.textContent = `${digit.value}  ${percent(digit.confidence)}`;
+    button.children[1].textContent = digit.value;
+    button.lastChild.textContent = percent(digit.confidence);
     button.setAttribute("aria-pressed", i === index);
     button.onclick = () => {
       chosen = [x + width / 2, y + height / 2];
