@@ -107,10 +107,14 @@ class PageServer:
         return await run_in_threadpool(self._explain, session, messages.crop(message), message, {})
 
     def _explain(self, session, crop, message, answer):
-        """The answer, a dict, with the Explanation of the crop (if not None) and of the class that the message names."""
-        network = session.network
-        found = crop is not None and explain(network, crop, messages.label(message, network.num_classes))
-        return Response(messages.explanation(found or None, answer), media_type="application/octet-stream")
+        """The Response: an answer, a dict, with the Explanation of a crop, None for no crop.
+
+        message: what the page asked, which may name a class.
+        """
+        found, network = None, session.network
+        if crop is not None:
+            found = explain(network, crop, messages.label(message, network.num_classes))
+        return Response(messages.explanation(found, answer), media_type="application/octet-stream")
 
     async def photo(self, session, request):
         name = messages.file_name(unquote(request.headers.get("x-name", "")))
