@@ -174,7 +174,7 @@ def test_another_page_cannot_drive_it(server, page):
         ("127.0.0.1", "127.0.0.1:2828", True), ("127.0.0.1", "localhost", True), ("127.0.0.1", "[::1]:2828", True),
         ("0.0.0.0", "192.168.1.7:2828", True), ("0.0.0.0", f"{socket.gethostname()}:80", True),
         ("desk.local", "desk.local:2828", True), ("127.0.0.1", "desk.local:2828", False),
-        ("0.0.0.0", "127.0.0.1.evil.example", False), ("127.0.0.1", "", False), ("127.0.0.1", "localhost.evil:1", False),
+        ("0.0.0.0", "127.0.0.1.evil.example", False), ("127.0.0.1", "localhost.evil", False), ("127.0.0.1", "", False),
     ],
 )  # fmt: skip
 def test_what_names_mean_this_server(host, name, own):
