@@ -7,7 +7,9 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -56,11 +58,12 @@ def with_arrays(body):
 class Server:
     """`python draw.py`, started in a folder."""
 
-    def __init__(self, folder, *options):
-        command = [sys.executable, ROOT / "draw.py", "--port", "0", "--no-browser", "--device", "cpu", *options]
+    def __init__(self, folder, *options, device="cpu"):
+        command = [sys.executable, ROOT / "draw.py", "--port", "0", "--no-browser", "--device", device, *options]
         self.process = subprocess.Popen(
-            command, cwd=folder, env=NO_SIMULATOR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, cwd=folder, env=NO_SIMULATOR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
         self.folder = folder
         self.address = re.search(r"http://\S+/", self.process.stdout.readline())[0]
         self.port = int(re.search(r":(\d+)/", self.address)[1])
@@ -82,6 +85,10 @@ class Server:
         command = ["ps", "-o", "args=", "--ppid", str(self.process.pid)]
         listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         return sum("spawn_main" in line for line in listed.splitlines())
+
+    def press_ctrl_c(self):
+        """As a terminal does: the signal goes to the server and to all processes that it has started."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def stop(self):
         self.process.terminate()

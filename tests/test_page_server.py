@@ -4,13 +4,12 @@ import base64
 import http.client
 import io
 import json
-import signal
 import socket
 import threading
 
 import numpy as np
 import pytest
-from conftest import ROOT, SAMPLES
+from conftest import HAS_GPU, ROOT, SAMPLES
 from page_client import Server, crop_of, drawing_of, until
 from PIL import Image
 
@@ -306,7 +305,7 @@ def test_ctrl_c_ends_all_in_good_order(tmp_path):
     page = server.page()
     page.ask("/train", {"recipe": SMALL, "epochs": None})
     page.training("training")
-    server.process.send_signal(signal.SIGINT)
+    server.press_ctrl_c()
     out, err = server.process.communicate(timeout=20)
     assert (server.process.returncode, out, err) == (130, "", "draw.py: the page has ended\n")
     until(lambda: server.trainings() == 0)
@@ -320,6 +319,23 @@ def test_a_mistake_is_one_line(script, one_line, server, tmp_path):
     (tmp_path / "text.npz").write_text("no model")
     result = script("draw.py", "--port", "0", "--no-browser", "--device", "cpu", "--model", tmp_path / "text.npz")
     one_line("draw.py", result, "text.npz", "not a model file")
+
+
+@pytest.mark.skipif(not HAS_GPU, reason="no GPU here")
+def test_it_runs_on_a_gpu(tmp_path):
+    """Reading and training, there in processes that share it."""
+    server = Server(tmp_path, device="cuda")
+    with server.page() as one, server.page() as other:
+        assert one.draw("375")["lines"] == ["375"]
+        for page in (one, other):
+            page.ask("/train", {"recipe": SMALL, "epochs": 20})
+        for page in (one, other):
+            points, _ = page.training("stopped")
+            assert [point["epoch"] for point in points] == list(range(21)) and points[-1]["test_accuracy"] > 0.85
+            found = page.draw("5")
+            assert found["filter_terms"].sum() + found["bias"] == pytest.approx(found["logits"][found["label"]], abs=1e-3)
+    until(lambda: server.trainings() == 0)
+    server.stop()
 
 
 def test_a_model_of_ones_own_is_served(model_file, tmp_path):
