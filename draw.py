@@ -8,6 +8,7 @@ you mark there as read wrong is kept in the folder corrections/. Ctrl-C ends it.
 """
 
 import os
+import socket
 import threading
 import webbrowser
 from pathlib import Path
@@ -21,6 +22,7 @@ from sizes import IMAGE_SIZE
 from web.server import PageServer, listen, serve
 
 PORT = 2828  # pixels of an image
+EVERYWHERE = "0.0.0.0", "::"  # what --host is called when every device may come
 CORRECTIONS = "corrections"  # the folder, in the present one
 
 
@@ -33,8 +35,11 @@ def main(argv=None):
     network = load_model(args.model, args.device)
     network.predict(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))  # compiles it, the first time: not while one draws
     page_server = PageServer(network, Path(args.model).name, CORRECTIONS)
-    address = page_address(args.host, listening.getsockname()[1])
+    port = listening.getsockname()[1]
+    address = page_address("localhost" if args.host in EVERYWHERE else args.host, port)
     print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
+    if args.host in EVERYWHERE:
+        print(f"for other devices in the network: {page_address(own_address(), port)}", flush=True)
     if not args.no_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     serve(page_server, args.host, listening)
@@ -53,9 +58,18 @@ def parse_arguments(argv=None):
 
 
 def page_address(host, port):
-    """The address of the page, as one types it into the browser of this machine."""
-    name = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+    """The address of the page, as one types it into a browser."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def own_address():
+    """The address that this machine has in its network; its name where that is not known."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # of no machine at all (RFC 5737); a datagram socket sends nothing yet
+            return probe.getsockname()[0]
+        except OSError:
+            return socket.gethostname()
 
 
 if __name__ == "__main__":

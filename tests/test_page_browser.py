@@ -167,6 +167,8 @@ def test_several_digits_one_is_chosen_and_undone(open_page):
     page.wait_for_selector("#drawn-text:text-is('3')")
     page.keyboard.press("Escape")
     page.wait_for_selector("#drawn-text:text-is('–')")
+    page.click("#undo")
+    page.wait_for_selector("#drawn-text:text-is('3')")
 
 
 def test_the_keyboard_draws(open_page):

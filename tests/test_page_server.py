@@ -172,7 +172,8 @@ def test_another_page_cannot_drive_it(server, page):
     [
         ("127.0.0.1", "127.0.0.1:2828", True), ("127.0.0.1", "localhost", True), ("127.0.0.1", "[::1]:2828", True),
         ("0.0.0.0", "192.168.1.7:2828", True), ("0.0.0.0", f"{socket.gethostname()}:80", True),
-        ("desk.local", "desk.local:2828", True), ("127.0.0.1", "desk.local:2828", False),
+        ("0.0.0.0", f"{socket.gethostname()}.local", True), ("desk.local", "desk.local:2828", True),
+        ("127.0.0.1", "desk.local:2828", False),
         ("0.0.0.0", "127.0.0.1.evil.example", False), ("127.0.0.1", "localhost.evil", False), ("127.0.0.1", "", False),
     ],
 )  # fmt: skip
@@ -333,7 +334,8 @@ def test_it_runs_on_a_gpu(tmp_path):
             points, _ = page.training("stopped")
             assert [point["epoch"] for point in points] == list(range(21)) and points[-1]["test_accuracy"] > 0.85
             found = page.draw("5")
-            assert found["filter_terms"].sum() + found["bias"] == pytest.approx(found["logits"][found["label"]], abs=1e-3)
+            logit = found["logits"][found["label"]]
+            assert found["filter_terms"].sum() + found["bias"] == pytest.approx(logit, abs=1e-3)
     until(lambda: server.trainings() == 0)
     server.stop()
 

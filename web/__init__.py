@@ -3,6 +3,7 @@
     browser                          server
     static/*.js   <-- events ------  server.py       one address for each thing that the page asks for; its event stream
                   -- requests ---->  guard.py        who may ask, and how much may be sent
+                                     messages.py    what both say to each other
                                      sessions.py     what belongs to one open page: a network, perhaps in training
                                      trainer.py      a process that trains it
                                      strokes.py      from what was drawn to ink

@@ -28,7 +28,8 @@ class Guard:
 
     def __init__(self, app, host):
         self.app = app
-        self.names = {host.lower(), "localhost", socket.gethostname().lower()}
+        machine = socket.gethostname().lower()
+        self.names = {host.lower(), "localhost", machine, f"{machine}.local"}
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":

@@ -16,6 +16,7 @@ export class Sketch {
     this.hint = hint;
     this.changed = changed;
     this.strokes = [];
+    this.cleared = []; // the strokes before the last clearing, which can be undone too
     this.digits = [];
     this.pen = null; // [x, y, down] when the keyboard draws
     this.at = null; // the last place of the pen
@@ -25,6 +26,7 @@ export class Sketch {
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("blur", () => this.dropPen());
     new ResizeObserver(() => this.resize()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
   }
 
   get size() {
@@ -99,12 +101,13 @@ export class Sketch {
   }
 
   undo() {
-    this.strokes.pop();
+    if (this.strokes.length) this.strokes.pop();
+    else [this.strokes, this.cleared] = [this.cleared, []];
     this.afterErasing();
   }
 
   clear() {
-    this.strokes = [];
+    if (this.strokes.length) [this.strokes, this.cleared] = [[], this.strokes];
     this.afterErasing();
   }
 
