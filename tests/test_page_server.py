@@ -4,6 +4,7 @@ import base64
 import http.client
 import io
 import json
+import re
 import socket
 import threading
 
@@ -320,6 +321,17 @@ def test_a_mistake_is_one_line(script, one_line, server, tmp_path):
     (tmp_path / "text.npz").write_text("no model")
     result = script("draw.py", "--port", "0", "--no-browser", "--device", "cpu", "--model", tmp_path / "text.npz")
     one_line("draw.py", result, "text.npz", "not a model file")
+
+
+def test_a_page_for_the_whole_network_says_its_address(tmp_path):
+    """Two addresses: for this machine, and for the phone. Names of others are refused there, too."""
+    server = Server(tmp_path, "--host", "0.0.0.0")
+    assert server.address == f"http://localhost:{server.port}/"
+    line = server.process.stdout.readline()
+    (host,) = re.findall(rf"^for other devices in the network: http://(\S+:{server.port})/$", line)
+    assert server.request("GET", "/", Host=host)[0] == 200
+    assert server.request("GET", "/", Host="evil.example")[0] == 421
+    server.stop()
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="no GPU here")
