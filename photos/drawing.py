@@ -114,14 +114,23 @@ def stage_sheet(picture, reading, stages, size=None):
 
     picture, size: as for `annotate`. stages: a dict, as `read_picture` has filled it.
     """
-    panels = [("the picture", shrink(picture, PANEL_SIDE))]
+    panels = [
+        ("the picture", shrink(picture, PANEL_SIDE)),
+        *stage_panels(stages),
+        ("what was read", annotate(picture, reading, size, side=PANEL_SIDE)),
+    ]
+    sheet = _tile(panels, columns=3)
+    return _one_above_the_other(sheet, _crop_rows(reading, sheet.width))
+
+
+def stage_panels(stages):
+    """The stages that `read_picture` has left in a dict, as a list of (title, Pillow image in grey)."""
+    panels = []
     for name, stage in stages.items():
         if stage.dtype != np.uint8 or stage.max(initial=0) == 1:
             stage = (255 * stage / max(stage.max(initial=0), 1e-6)).astype(np.uint8)
         panels.append((name, shrink(stage, PANEL_SIDE)))
-    panels.append(("what was read", annotate(picture, reading, size, side=PANEL_SIDE)))
-    sheet = _tile(panels, columns=3)
-    return _one_above_the_other(sheet, _crop_rows(reading, sheet.width))
+    return panels
 
 
 def failure_sheet(scores, folder):

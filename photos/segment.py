@@ -46,6 +46,13 @@ class Parts(NamedTuple):
     stages: dict[str, np.ndarray]  # a picture (h, w) of some stages by name, for --debug
 
 
+def drawn_parts(ink):
+    """The Parts of ink that is known, such as strokes on a screen: (h, w) uint8 0/1. No light, no paper, no rules."""
+    parts, height = find_glyphs(ink, np.ones_like(ink))
+    parts = [part for part in parts if part.size > SPECK * height]
+    return Parts(parts, height, ink.astype(np.float32), {})
+
+
 def find_parts(grey, scale):
     """The Parts of a working picture (h, w) uint8. scale: one of ink_scales(grey)."""
     light_on_dark, window = scale

@@ -11,7 +11,7 @@ from benchmark import report
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAP = README.partition("\n## Files\n")[2].partition("\n## ")[0]
 MAPPED = [name.rstrip("/") for name in re.findall(r"^\| `([^`]+)` \| \S", MAP, re.M)]
-ROOMS = "photos", "benchmark", "volume"
+ROOMS = "photos", "benchmark", "volume", "web"
 COMMANDS = re.findall(r"\bpython (\w+\.py|-m (?:photos|benchmark)\.\w+)\b([^\n`#|]*)", README)
 QUOTED = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
 LINKS = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]

@@ -16,7 +16,7 @@ from conftest import NO_SIMULATOR, ROOT
 
 import kernel_cache
 
-ROOMS = ("photos", "benchmark", "volume")
+ROOMS = ("photos", "benchmark", "volume", "web")
 
 # The floors of the house, and from which others each may import. Within a floor there are no circles either.
 FLOORS = {
@@ -29,7 +29,7 @@ FLOORS = {
     },
     "training": {"training"},
     "networks": {"cnn_cpu", "cnn_gpu", "cnn_jit"},
-    "scripts": {"analyze", "bench"},
+    "scripts": {"analyze", "bench", "draw"},
 }  # fmt: skip
 MAY_IMPORT = {
     "shared": {"shared"},
@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "networks": {"shared", "layers", "training", "networks"},
     "benchmark": {"shared", "layers", "photos", "training", "networks", "benchmark"},
     "volume": {"shared", "photos", "networks", "volume"},
-    "scripts": {"shared", "layers", "photos", "training", "networks", "benchmark", "volume", "scripts"},
+    "web": {"shared", "layers", "photos", "networks", "web"},
+    "scripts": {"shared", "layers", "photos", "training", "networks", "benchmark", "volume", "web", "scripts"},
 }
 
 # What the network and its layers do without, so that who reads them needs to know nothing of it.
@@ -388,7 +389,7 @@ STARTED = sorted(name for name, source in PROJECT.items() if "." not in name and
 
 
 def test_the_scripts_are_those_of_the_readme():
-    assert {"analyze", "bench", "cnn_cpu", "cnn_gpu", "cnn_jit"} <= set(STARTED)
+    assert {"analyze", "bench", "cnn_cpu", "cnn_gpu", "cnn_jit", "draw"} <= set(STARTED)
 
 
 @pytest.mark.parametrize("module", STARTED)
