@@ -7,6 +7,9 @@ On the page: draw with mouse, finger or pen; drop a photo of digits; train a net
 you mark there as read wrong is kept in the folder corrections/. Ctrl-C ends it.
 """
 
+if __name__ == "__main__":
+    import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+
 import os
 import socket
 import threading

@@ -82,7 +82,7 @@ class Server:
 
     def trainings(self):
         """How many processes train."""
-        command = ["ps", "-o", "args=", "--ppid", str(self.process.pid)]
+        command = ["ps", "-ww", "-o", "args=", "--ppid", str(self.process.pid)]  # -ww: whole lines
         listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         return sum("spawn_main" in line for line in listed.splitlines())
 
