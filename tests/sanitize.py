@@ -87,11 +87,10 @@ def reads_nothing(numbers):
 
 
 @cuda.jit
-def leaves_some_behind(numbers):
+def waits_for_others(numbers):
     if cuda.threadIdx.x % 2:
-        cuda.syncthreads()
-        numbers[cuda.threadIdx.x] = 1
-    cuda.syncthreads()
+        cuda.syncwarp(1)  # names thread 0 of the warp alone, which does not come
+    numbers[cuda.threadIdx.x] = 1
 
 
 def planted(kernel, initialised):
@@ -115,7 +114,7 @@ PLANTED = {  # for each tool
     "memcheck": lambda: planted(writes_outside, True),
     "racecheck": lambda: planted(races, True),
     "initcheck": lambda: planted(reads_nothing, False),
-    "synccheck": lambda: planted(leaves_some_behind, True),
+    "synccheck": lambda: planted(waits_for_others, True),
 }
 
 # -- the tools --------------------------------------------------------------------------------------------------------
