@@ -8,14 +8,13 @@ All of them return a Pillow image, which `save_image` writes.
 """
 
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from errors import UserError
-from files import replacing
+from files import make_folder, replacing
 from photos.opening import open_to_read
 from sizes import IMAGE_SIZE
 
@@ -224,8 +223,7 @@ class OutputNames:
         self._folder, self._ending = Path(folder), ending
         self._taken = {}  # name, with the number that the last one like it got; a file system may not know A from a
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self._folder).close()
+            make_folder(self._folder)
         except OSError as error:
             raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
 
