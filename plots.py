@@ -117,7 +117,7 @@ def draw_curves(curve):
 
 # -- filters ----------------------------------------------------------------------------------------------------------
 
-MOST_FILTERS = 64
+MOST_FILTERS = 32
 COLUMNS = 8
 
 
@@ -136,14 +136,14 @@ def draw_filters(network, image, label):
     axes[1, 0].set_title("the image", fontsize=12)
     shown = []
     for pictures, offset in ((filters, 0), (maps, 1)):
-        most = float(np.abs(pictures).max()) or 1.0
+        most = float(np.percentile(np.abs(pictures), 99.8)) or 1.0  # a single bright pixel would pale all others
         for i, picture in enumerate(pictures):
             place = axes[2 * (i // COLUMNS) + offset, 1 + i % COLUMNS]
             drawn = place.imshow(picture, cmap="RdBu_r", vmin=-most, vmax=most)
         shown.append(drawn)
     left, right = np.hsplit(axes, [COLUMNS // 2 + 1])
     for drawn, part, what in ((shown[0], left, "weight"), (shown[1], right, "output of the filter")):
-        figure.colorbar(drawn, ax=part, location="bottom", shrink=0.7, aspect=30, label=what)
+        figure.colorbar(drawn, ax=part, location="bottom", shrink=0.7, aspect=30, extend="both", label=what)
     return figure
 
 
