@@ -98,17 +98,22 @@ def _outlined(canvas, glyphs, colour):
     return image
 
 
+def many(count, word):
+    """ "1 piece", "2 pieces"."""
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
 def _parts_panel(page):
     parts = page.found.parts
     image = _outlined(_paint(page, _in_turn(parts)), parts, "#888888")
-    return Panel("parts", f"{len(parts)} connected pieces of ink", image)
+    return Panel("parts", f"{many(len(parts), 'connected piece')} of ink", image)
 
 
 def _candidates_panel(page):
     """The pieces after the cuts in colours, and a box around each union of several of them."""
     several = [candidate.glyph for candidate in page.candidates if candidate.members.bit_count() > 1]
     image = _outlined(_paint(page, _in_turn(page.pieces)), several, "#d55e00")
-    note = f"{len(page.pieces)} pieces; {len(page.candidates)} may be a digit"
+    note = f"{many(len(page.pieces), 'piece')}; {len(page.candidates)} may be a digit"
     return Panel("candidates", note, image)
 
 
@@ -124,7 +129,7 @@ def _lines_panel(page):
         draw.line(middles, (*colour, 170), 3)
         for x, y in middles:
             draw.ellipse((x - 5, y - 5, x + 5, y + 5), (*colour, 255))
-    note = f"{len(chosen)} digits chosen, in {len(page.lines)} line{'s' * (len(page.lines) != 1)}"
+    note = f"{many(len(chosen), 'digit')} chosen, in {many(len(page.lines), 'line')}"
     return Panel("lines", note, image)
 
 
@@ -159,10 +164,11 @@ def _squares(pictures, size):
     width, height = size
     gap = 8
     side, columns = max(
-        (min((width + gap) // columns, (height + gap) // -(-len(pictures) // columns)) - gap, columns)
-        for columns in range(1, len(pictures) + 1)
-        if len(pictures) % columns == 0  # all rows are full
-    )
+        ((min((width + gap) // columns, (height + gap) // -(-len(pictures) // columns)) - gap, columns)
+         for columns in range(1, len(pictures) + 1)),
+        key=lambda layout: (layout[0], -layout[1]),
+    )  # fmt: skip
+    side = max(1, side)
     sheet = Image.new("RGB", size, "white")
     for i, picture in enumerate(pictures):
         square = Image.new("L", (side, side))
@@ -187,7 +193,7 @@ def _bars(digits, size):
     step, foot, head = width / (len(shares) + 0.5), height - 28, 24
     for i, (share, name) in enumerate(zip(shares, names, strict=True)):
         x, y = step * (i + 0.6), foot - share * max(1, foot - head)
-        colour = COLOURS[1] if share == max(shares) else COLOURS[0]
+        colour = COLOURS[1] if i == digits.argmax() else COLOURS[0]
         draw.rectangle((x - 0.35 * step, min(y, foot - 1), x + 0.35 * step, foot), colour)
         draw.text((x, foot + 3), name, INK, font if len(name) == 1 else small_font, anchor="ma")
         if share >= 0.01:

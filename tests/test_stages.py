@@ -60,7 +60,7 @@ def test_a_sheet_shows_one_crop_for_each_digit(shipped):
     """At its foot."""
     picture = open_picture(SAMPLES / "touching.png")
     sheet = np.asarray(stage_sheet(picture, read_page(picture, shipped)))
-    margin = sheet[-82:-78]  # of the crops, above their ink
+    margin = sheet[-83:-80]  # of the crops, above their ink
     dark_columns = (margin < 40).all(axis=(0, 2))
     assert (dark_columns[1:] & ~dark_columns[:-1]).sum() == 5
 
