@@ -141,7 +141,7 @@ def train_script(engine, args, test_count=10_000, **options):
     check_save(args.save)
     draw_plots = prepare_plots(args.plots) if args.plots else None
     if args.save.exists() and args.save != args.load:
-        print(f"{args.save}: will be replaced in the end; --save chooses another name", flush=True)
+        print(f"{args.save}: will be replaced; --save chooses another name", flush=True)
     trained_before = network.epochs_trained
     train_set, test_set = load_sets(network, args, test_count)
     try:

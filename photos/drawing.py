@@ -9,6 +9,7 @@ All of them return a Pillow image, which `save_image` writes. The sheet of --deb
 
 import itertools
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -265,6 +266,35 @@ def save_image(image, path):
             image.save(file, "PNG", pnginfo=MARK)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+class Said:
+    """Names the files that were written, each in a line on stderr; of very many only the first ones, and a number.
+
+        with Said() as said:
+            said(["read/a.png"])
+
+    write: prints such a line, beside a progress bar. The number comes at the end of the `with`.
+    """
+
+    MOST = 100
+
+    def __init__(self, write=print):
+        self.count, self._write = 0, write
+
+    def __call__(self, paths):
+        """These files were written."""
+        for path in paths:
+            self.count += 1
+            if self.count <= self.MOST:
+                self._write(f"{path}: drawn", file=sys.stderr)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.count > self.MOST:
+            self._write(f"... and {self.count - self.MOST:,} more pictures drawn beside them", file=sys.stderr)
 
 
 class OutputNames:

@@ -60,6 +60,7 @@ def main(argv=None):
     path = parser.parse_args(argv).output / "failures.png"
     save_image(gallery(CAUSES).quantize(256), path)  # a third of the bytes
     print(f"{path}: drawn")
+    return 0
 
 
 if __name__ == "__main__":

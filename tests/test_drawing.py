@@ -15,6 +15,7 @@ from photos.drawing import (
     SMALLEST_TEXT,
     OutputNames,
     Panel,
+    Said,
     annotate,
     confidence_colour,
     cut_to_width,
@@ -172,6 +173,15 @@ def test_drawings_of_different_pictures_have_different_names(tmp_path):
     names = [output.of(file).name for file in files]
     assert names[:6] == ["x.png", "x-2.png", "X-3.png", "x-2-2.png", "x-4.png", "x-2-3.png"]
     assert len({name.casefold() for name in names}) == len(files)
+
+
+def test_of_very_many_files_only_the_first_are_named(capsys):
+    with Said() as said:
+        for i in range(Said.MOST + 20):
+            said([f"{i}.png"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[: Said.MOST] == [f"{i}.png: drawn" for i in range(Said.MOST)]
+    assert lines[Said.MOST :] == ["... and 20 more pictures drawn beside them"]
 
 
 def test_only_drawings_are_replaced(tmp_path):
