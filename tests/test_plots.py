@@ -11,6 +11,8 @@ from PIL import Image
 
 import mnist_data
 import plots
+import training
+from cnn_gpu import CNNGPU
 from cnn_jit import CNNJit
 from model_file import read_model
 from photos import training_set
@@ -93,6 +95,21 @@ def test_plots_change_nothing_of_the_training_and_show_the_test_of_every_epoch(
     network = CNNJit.load(tmp_path / "2.npz")
     assert curve[-1][3:] == network.evaluate(little_mnist.test_images, little_mnist.test_labels)
     assert [f"loss {point[1]:.4f}, accuracy {point[2]:.2%}" for point in curve] == printed[0][:3]
+
+
+def test_reading_between_two_epochs_does_not_disturb_the_gpu(mnist):
+    """Between them its data are prepared already, and its weights stay on the GPU."""
+    train_set = mnist.train_images[:4], mnist.train_labels[:4]
+    test_set = mnist.test_images[:2], mnist.test_labels[:2]
+    args = training.training_parser("").parse_args(["--epoch", "2", "--batch-size", "4", "--learning-rate", "0.1"])
+    networks = []
+    for tested in (None, test_set):
+        networks.append(CNNGPU(1))
+        curve = training.train(networks[-1], train_set, args, tested)
+    for one, other in zip(*(network.parameters for network in networks), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [point[0] for point in curve] == [1, 2]
+    assert curve[-1][3:] == networks[-1].evaluate(*test_set)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_training(in_process, one_line, little_mnist, tmp_path):
