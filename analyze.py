@@ -24,7 +24,7 @@ import numba
 from tqdm import tqdm
 
 from errors import Parser, UserError, number, run
-from photos.drawing import OutputNames, failure_sheet, save_image
+from photos.drawing import OutputNames, Said, failure_sheet, save_image
 from photos.scoring import read_manifest, report, score_pictures
 from volume import sharing
 from volume.listing import listed, pictures
@@ -128,10 +128,12 @@ def read_and_print(args):
         show = printer(args, kept, headed=len(first) > 1)
         files = itertools.chain(first, files)
         bar = stack.enter_context(progress_bar(args, kept, len(first)))
-        for file, result in stack.enter_context(read_all(files, args, kept.done if kept else ())):
+        said = stack.enter_context(Said(tqdm.write))
+        for (file, *drawn), result in stack.enter_context(read_all(files, args, kept.done if kept else ())):
             if isinstance(result, UserError):
                 complain(result)
             show(file, result)
+            said(path for path in drawn if path and not isinstance(result, UserError))
             bar.update()
     return 2 if complain.count else 0
 
@@ -180,7 +182,7 @@ def read_all(files, args, done=()):
     """The results of pictures that are not done yet, as `sharing.in_order` gives them; they are drawn, too.
 
         with read_all(files, args) as results:
-            for file, result in results:
+            for (file, drawn, sheet), result in results:      # the two that are drawn of it, or None
 
     Few of them, or with --device cuda, are read by this process, more by several, or by a cluster.
     """
@@ -195,7 +197,7 @@ def read_all(files, args, done=()):
     model = args.model and place(args.model), model_hash(args.model or DEFAULT_MODEL), device
     cached_model(*model)  # what is wrong with it is said before others start
     tasks = (
-        (file, Task(place(file), *(name and place(name) for name in outputs), *model, args.min_confidence))
+        ((file, *outputs), Task(place(file), *(name and place(name) for name in outputs), *model, args.min_confidence))
         for file, *outputs in itertools.chain(first, ahead)
     )
     if args.cluster:

@@ -1,6 +1,6 @@
 """The network in plain Python: one thread, one image at a time. This is the file to read first.
 
-    python cnn_cpu.py --epoch 3          trains on 1,000 images of MNIST and saves model.npz
+    python cnn_cpu.py --save plain.npz       trains on 1,000 images of MNIST, for some seconds
 
 The layers are in conv_gpu.py, pool_gpu.py and softmax_gpu.py, each with its CUDA twin below it. The GPU is measured
 against this engine.

@@ -1,8 +1,8 @@
 """The network on the GPU: four ways to train it, from slow to fast, and all learn the same up to rounding.
 
-    python cnn_gpu.py                        trains the network for photos, the fastest way, and saves model.npz
-    python cnn_gpu.py --activation none      trains the network of the articles on MNIST as it is
-    python cnn_gpu.py --path layers          by the kernels of conv_gpu.py, pool_gpu.py and softmax_gpu.py
+    python cnn_gpu.py                                          trains the network for photos, the fastest way
+    python cnn_gpu.py --activation none --save articles.npz    trains the network of the articles on MNIST as it is
+    python cnn_gpu.py --path layers --save layers.npz          by the kernels of conv_gpu, pool_gpu and softmax_gpu
 
 | path   | a step of training is                                                                                   |
 |--------|---------------------------------------------------------------------------------------------------------|

@@ -1,7 +1,7 @@
 """The network on the threads of a CPU, compiled to machine code by Numba: the engine for people without a GPU.
 
-    python cnn_jit.py                        trains the network for photos and saves model.npz
-    python cnn_jit.py --activation none      trains the network of the articles on MNIST as it is
+    python cnn_jit.py                                          trains the network for photos and saves model.npz
+    python cnn_jit.py --activation none --save articles.npz    trains the network of the articles on MNIST as it is
 
 Every step has two parallel loops. In the first one a thread learns one image of the batch (`learn_image`): it leaves
 the image's activations, its gradient at the logits and its gradient of the filters. In the second one a thread has one

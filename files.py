@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 from pathlib import Path
 
 try:
@@ -66,6 +67,12 @@ def check_replaceable(path):
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", str(path))
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(errno.EACCES, "its folder may not be written to", str(path))
+
+
+def make_folder(path):
+    """Make a folder if it is missing. Raises OSError when that is not possible, or no file can be written in it."""
+    Path(path).mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=path).close()
 
 
 HALF_WRITTEN = re.compile(r"\..*-[0-9a-f]{8}\.half-written")  # the names of scratch files

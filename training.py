@@ -3,7 +3,7 @@
     parser = training_parser("...")             the options; cnn_gpu.py adds --block, --device and --path
     train_script(CNNJit, parser.parse_args())   all that the script does; returns its exit status
 
-Ctrl-C during training saves what was learned so far.
+Ctrl-C during training saves what was learned so far. With --plots, what was learned is also drawn (plots.py).
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import mnist_data
 from errors import Parser, UserError, number
-from files import check_replaceable
+from files import check_replaceable, make_folder
 from interrupts import held_until_progress
 from model_file import ACTIVATIONS
 from network import LEARNING_RATE, MAX_BATCH
@@ -64,6 +64,7 @@ def training_parser(description, images=60_000, activation="relu"):
         "activation": f"relu: the recipe for photos; none: the network of the articles (default: {activation})",
         "augment": "train for photos, on normalised, varied and distorted digits; default: with relu only",
         "save": "where to save the model (default: %(default)s)",
+        "plots": "draw learning curves, filters, confusions and mistakes there; reads the test set after every epoch",
         "seed": "decides the initial weights, the order and the augmentation (default: 0)",
         "target": "exit with status 1 when the test accuracy is lower",
     }
@@ -84,6 +85,7 @@ def training_parser(description, images=60_000, activation="relu"):
     add("--seed", type=from_zero, metavar="N", help=texts["seed"])
     add("--augment", action=argparse.BooleanOptionalAction, help=texts["augment"])
     add("--save", type=Path, default=Path("model.npz"), metavar="PATH", help=texts["save"])
+    add("--plots", type=Path, metavar="DIR", help=texts["plots"])
     add("--load", type=Path, metavar="PATH", help="go on from this model; the learning rate begins anew")
     add("--target-accuracy", type=percent, metavar="PERCENT", help=texts["target"])
     return parser
@@ -137,11 +139,14 @@ def train_script(engine, args, test_count=10_000, **options):
     """
     network = make_network(engine, args, **options)
     check_save(args.save)
+    draw_plots = prepare_plots(args.plots) if args.plots else None
+    if args.save.exists() and args.save != args.load:
+        print(f"{args.save}: will be replaced; --save chooses another name", flush=True)
     trained_before = network.epochs_trained
     train_set, test_set = load_sets(network, args, test_count)
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # when training diverges, a UserError says it in one line
-            train(network, *train_set, args)
+            curve = train(network, train_set, args, test_set if args.plots else None)
             accuracy = test(network, *test_set)
     except KeyboardInterrupt:
         save(network, args, None)
@@ -156,6 +161,9 @@ def train_script(engine, args, test_count=10_000, **options):
             f"{error or 'none is left'}; try less"
         ) from None
     save(network, args, accuracy)
+    if draw_plots:
+        for path in draw_plots(args.plots, network, curve, test_set, how_trained(network, args)):
+            print(f"{path}: drawn")
     if args.target_accuracy is not None and 100 * accuracy < args.target_accuracy:
         print(f"the test accuracy {accuracy:.2%} misses the target of {args.target_accuracy:g} %", file=sys.stderr)
         return 1
@@ -168,6 +176,33 @@ def check_save(path):
         check_replaceable(path)
     except OSError as error:
         raise UserError(f"{path}: the model cannot be saved there: {error.strerror}") from None
+
+
+def prepare_plots(folder):
+    """Make the folder of --plots, and return `plots.draw_plots`. UserError if pictures cannot be written there."""
+    import plots  # slow to import, and needed for --plots only
+
+    try:
+        make_folder(folder)
+        for name in plots.NAMES:
+            check_replaceable(folder / name)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: the plots cannot be written there: {error.strerror}") from None
+    return plots.draw_plots
+
+
+def how_trained(network, args):
+    """The network and its training in one line, for the small print of the plots."""
+    activation = "ReLU" if network.activation == "relu" else "no activation"
+    words = [f"{network.num_filters} filters, {activation}, {network.num_classes} classes, seed {network.seed}"]
+    trained = vars(args) if args.epochs else network.meta.get("recipe")  # with --epoch 0, --load brought all it knows
+    if trained:
+        words.append(
+            f"{'last ' if network.epochs_trained > trained['epochs'] else ''}trained for {trained['epochs']} epochs "
+            f"on {trained['images']:,} images of MNIST{', augmented' if trained['augment'] else ''}; "
+            f"batch size {trained['batch_size']}, learning rate {trained['learning_rate']:g}"
+        )
+    return "; ".join(words)
 
 
 def load_sets(network, args, test_count):
@@ -192,6 +227,7 @@ def load_sets(network, args, test_count):
     return train_set, (normalised, test_set[1])
 
 
+COMPILING = "compiling the kernels (about 10 s, once)"
 SILENCE = 1  # seconds that a person is left to wait without being told what for
 
 
@@ -207,11 +243,18 @@ def said_if_it_takes_long(what):
         timer.join()
 
 
-def train(network, images, labels, args):
-    """Train with a bar, and a line for every epoch. Raises KeyboardInterrupt, between two batches, on Ctrl-C."""
+def train(network, train_set, args, test_set=None):
+    """Train with a bar, and a line for every epoch. Raises KeyboardInterrupt, between two batches, on Ctrl-C.
+
+    train_set, test_set: (images, labels). With a test set, it is read after every epoch, outside of the epoch's clock,
+    and the learning curve is returned: for each epoch the fields of a
+    `plots.Point`.
+    """
+    images, labels = train_set
     if network.compile:  # before the bar begins to count the seconds
-        with said_if_it_takes_long("compiling, which takes about 10 seconds, the first time only"):
+        with said_if_it_takes_long(COMPILING):
             network.compile(min(args.batch_size, len(images)), args.augment)
+    curve = []
     with Bar("training", args.epochs * len(images)) as bar, held_until_progress(bar) as progress:
 
         def after_epoch(epoch):
@@ -220,9 +263,14 @@ def train(network, images, labels, args):
                 f"epoch {network.epochs_trained}: loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}, "
                 f"{epoch.seconds:.3f} s, {len(images) / epoch.seconds:,.0f} images/s"
             )
+            if test_set:
+                # progress(0, ...): no image is learned meanwhile, but Ctrl-C is answered
+                tested = network.evaluate(*test_set, lambda *_: progress(0, None, None), among=NUM_CLASSES)
+                curve.append((network.epochs_trained, epoch.loss, epoch.accuracy, *tested))
 
         options = {"augment": True, "schedule": cosine(args.epochs)} if args.augment else {}
         network.fit(images, labels, args.epochs, args.batch_size, args.learning_rate, progress, after_epoch, **options)
+    return curve
 
 
 def cosine(epochs):

@@ -6,6 +6,7 @@
     reading        these parts -> digits: cutting and grouping make candidates, normalise gives them the form of MNIST,
                    a network and weighing judge them, and lattice chooses
     drawing        what was read, drawn into the picture
+    stages         all stages of a picture, drawn on one sheet
     scoring        what was read, compared with labels
 
     training_set   the images to train on: those of MNIST, digits written in other ways (variants, handwriting, damage),

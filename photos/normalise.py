@@ -23,28 +23,14 @@ def normalise(ink):
     stays), and its centre of mass moves to the middle of the image, or as near as the edge allows. Pen, pencil and
     brush, and photos of every size, then look alike to the network. An image without ink gives an empty image.
     """
-    strokes = _even_strokes(_straighten(ink))
-    x, y, width, height = cv2.boundingRect((strokes > 0.5).astype(np.uint8))
-    crop = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    if width == 0:
-        return crop
-    scale = DIGIT_SIDE / max(width, height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    digit = cv2.resize(strokes[y : y + height, x : x + width], size, interpolation=cv2.INTER_AREA)
-    mass = digit.sum()
-    centre = np.arange(size[0]) @ digit.sum(axis=0) / mass, np.arange(size[1]) @ digit.sum(axis=1) / mass
-    half = (IMAGE_SIZE - 1) / 2
-    left, top = (
-        min(max(round(half - middle), 0), IMAGE_SIZE - side) for middle, side in zip(centre, size, strict=True)
-    )
-    crop[top : top + size[1], left : left + size[0]] = np.round(digit * 255)
-    return crop
+    return centre(even_strokes(straighten(ink)))
 
 
-def _straighten(ink):
-    """The digit without its slant, OVERSAMPLING times its final size: (h, w) uint8 -> a mask (h', w') uint8 0/1.
+def straighten(ink):
+    """The first step: the digit without its slant, (h, w) uint8 -> a mask (h', w') uint8 0/1.
 
-    The slant, in columns per row, is estimated from the second moments: mu11 / mu02.
+    It is made OVERSAMPLING times as large as it will be in the end. The slant, in columns per row, is estimated from
+    the second moments: mu11 / mu02.
     """
     x, y, width, height = cv2.boundingRect((ink > 0.3 * ink.max(initial=0)).astype(np.uint8))
     if width == 0:
@@ -68,8 +54,11 @@ def _straighten(ink):
     return (straight > 0.5 * straight.max()).astype(np.uint8)
 
 
-def _even_strokes(mask):
-    """The strokes of a mask (h, w) at STROKE_WIDTH, by moving their outline: float32 0..1, with a soft edge."""
+def even_strokes(mask):
+    """The second step: the strokes of a mask (h, w) at STROKE_WIDTH, by moving their outline: (h, w) float32 0..1.
+
+    Their edges are soft.
+    """
     if not mask.any():
         return mask.astype(np.float32)
     inside = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
@@ -80,3 +69,22 @@ def _even_strokes(mask):
     shift = (STROKE_WIDTH * OVERSAMPLING - width) / (2 - 2 * STROKE_WIDTH / DIGIT_SIDE)
     shift = min(max(shift, -0.35 * width), 2 * OVERSAMPLING)
     return np.clip(inside - outside + shift + 0.5, 0, 1)
+
+
+def centre(strokes):
+    """The last step: a digit (h, w) float32 0..1, at its size and in its place: (28, 28) uint8."""
+    x, y, width, height = cv2.boundingRect((strokes > 0.5).astype(np.uint8))
+    crop = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    if width == 0:
+        return crop
+    scale = DIGIT_SIDE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    digit = cv2.resize(strokes[y : y + height, x : x + width], size, interpolation=cv2.INTER_AREA)
+    mass = digit.sum()
+    centre = np.arange(size[0]) @ digit.sum(axis=0) / mass, np.arange(size[1]) @ digit.sum(axis=1) / mass
+    half = (IMAGE_SIZE - 1) / 2
+    left, top = (
+        min(max(round(half - middle), 0), IMAGE_SIZE - side) for middle, side in zip(centre, size, strict=True)
+    )
+    crop[top : top + size[1], left : left + size[0]] = np.round(digit * 255)
+    return crop

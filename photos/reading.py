@@ -68,12 +68,16 @@ def read_pictures(files, model):
 SURE = 0.9  # a reading with this mean confidence is not doubted, and nothing else is tried
 
 
-def read_picture(picture, model, size=None, file="", stages=None):
+def read_picture(picture, model, size=None, file=""):
     """The Reading of a picture, (height, width, 3) uint8 RGB.
 
-    size: (width, height) of the whole picture, for the boxes, if `picture` is a smaller copy. file: its name. stages: a
-    dict, which gets a picture (h, w) of some stages by name, for --debug.
+    size: (width, height) of the whole picture, for the boxes, if `picture` is a smaller copy. file: its name.
     """
+    return read_page(picture, model).reading(*(size or picture.shape[1::-1]), file)
+
+
+def read_page(picture, model):
+    """The Page of a picture, (height, width, 3) uint8 RGB: what was read, and all that `--debug` shows of the way."""
     grey = scale_picture(picture)
     page = _read_grey(grey, model)
     turns = _quarter_turns(page, model)
@@ -81,9 +85,7 @@ def read_picture(picture, model, size=None, file="", stages=None):
         turned = _read_grey(np.ascontiguousarray(np.rot90(grey, turns)), model)
         if turned.evidence > page.evidence:
             page = turned._replace(turns=turns)
-    if stages is not None:
-        stages.update(page.found.stages)
-    return page.reading(*(size or picture.shape[1::-1]), file)
+    return page
 
 
 def read_ink(ink, model):
@@ -110,6 +112,8 @@ class Page(NamedTuple):
     crops: dict[Glyph, np.ndarray]  # what the network saw of each
     probabilities: np.ndarray  # (N, 10), of the digits in this order
     found: Parts  # where they were found
+    pieces: list[Glyph]  # the smallest pieces of ink that were looked at
+    candidates: list[Candidate]  # all that might have been a digit
     turns: int = 0  # quarter turns against the clock that it took to lie so
 
     @property
@@ -196,7 +200,7 @@ def _read_parts(found, model):
     lines = sort_into_lines([candidates[i].glyph for i in chosen])
     in_order = [glyph for line in lines for glyph in line]
     crops = {glyph: glyphs.crops[glyph] for glyph in in_order}
-    return Page(lines, crops, glyphs.read(in_order)[:, :NUM_CLASSES], found)
+    return Page(lines, crops, glyphs.read(in_order)[:, :NUM_CLASSES], found, pieces, candidates)
 
 
 def _make_candidates(parts, height, glyphs):
@@ -278,6 +282,11 @@ def classify(model, crops):
     """
     if not crops:
         return np.zeros((0, model.num_classes))
+    views = shifted_views(crops)
+    return model.predict(np.concatenate(views)).reshape(len(views), len(crops), -1).mean(axis=0)
+
+
+def shifted_views(crops):
+    """The five places in which a crop is read: N (28, 28) uint8 -> a list of five (N, 28, 28) uint8."""
     padded = np.pad(np.stack(crops), ((0, 0), (1, 1), (1, 1)))
-    moved = [padded[:, y : y + IMAGE_SIZE, x : x + IMAGE_SIZE] for x, y in CORNERS]
-    return model.predict(np.concatenate(moved)).reshape(len(CORNERS), len(crops), -1).mean(axis=0)
+    return [padded[:, y : y + IMAGE_SIZE, x : x + IMAGE_SIZE] for x, y in CORNERS]

@@ -4,24 +4,30 @@
     for scale in ink_scales(grey):
         found = find_parts(grey, scale)  # found.parts, found.height ...
 
-Every picture goes through the same stages, in this order. reading.py tells how it goes on.
+Every picture goes through the same stages, in this order. Their names, on the left, are those on the sheet that
+`analyze.py --debug` draws. reading.py tells how it goes on after the parts.
 
-    ink.scale_picture            every picture gets one size, so that lengths in pixels mean the same in all of them
-    ink.ink_scales               dark on light or light on dark, and how thick the strokes may be; the likeliest first
-    ink.darkness                 how much darker than the paper around it: shadows and coloured paper drop out
-    ink.find_sheet               the surface that is written on, without the desk
-    ink.ink_thresholds           two thresholds for ink, from the noise and the ink of this picture
-    rules.remove_frames          drawn boxes go
-    rules.remove_rules           printed lines and squares go, the strokes that cross them stay
-    ink.keep_strong              faint ink stays only where it is connected to dark ink
-    grouping.find_glyphs         connected ink, without what is too large, too thick or a frame
-    glyph.contrast               what hardly stands out of the texture around it goes
-    cutting.cut                  where a part may be several digits, it is cut
-    grouping.unions              pieces that may be one digit together
-    normalise.normalise          each piece and each union in the form of MNIST; the network reads them all
-    weighing.*                   how likely each is a digit by its size, its ink and its place
-    lattice.best_cover           the likeliest way to explain all pieces, as digits and as marks
-    grouping.sort_into_lines     lines from top to bottom, each from left to right, also when they slope
+    grey            ink.scale_picture          every picture gets one size, so lengths in pixels mean the same in all
+    darkness        ink.ink_scales             dark on light or light on dark, and how thick the strokes may be
+                    ink.darkness               how much darker than the paper around it: shadows and colours drop out
+    threshold       ink.find_sheet             the surface that is written on, without the desk
+                    ink.ink_thresholds         two thresholds for ink, from the noise and the ink of this picture
+    rules removed   rules.remove_frames        drawn boxes go
+                    rules.remove_rules         printed lines and squares go, the strokes that cross them stay
+                    ink.keep_strong            faint ink stays only where it is connected to dark ink
+    parts           grouping.find_glyphs       connected ink, without what is too large, too thick or a frame
+                    glyph.contrast             what hardly stands out of the texture around it goes
+    candidates      cutting.cut                where a part may be several digits, it is cut
+                    grouping.unions            pieces that may be one digit together
+    crop            normalise.straighten       each piece and each union without its slant ...
+                    normalise.even_strokes     ... with strokes of one width ...
+                    normalise.centre           ... and as large as MNIST's digits, in the middle of 28x28 pixels
+    views           reading.shifted_views      the crop in five places, a pixel apart
+    probabilities   reading.classify           the network reads all views; the mean of its probabilities counts
+    lines           weighing.digit_weights     how likely each candidate is a digit by its size, its ink and its place
+                    weighing.mark_weights      ... and how likely it is none
+                    lattice.best_cover         the likeliest way to explain all pieces, as digits and as marks
+                    grouping.sort_into_lines   lines from top to bottom, each from left to right, also when they slope
 """
 
 from typing import NamedTuple
@@ -43,7 +49,7 @@ class Parts(NamedTuple):
     parts: list[Glyph]  # the connected parts
     height: float  # the typical height of a digit
     dark: np.ndarray  # (h, w) float32, see ink.darkness
-    stages: dict[str, np.ndarray]  # a picture (h, w) of some stages by name, for --debug
+    stages: dict[str, np.ndarray]  # a picture (h, w) of each stage before the parts, by its name
 
 
 def drawn_parts(ink):
@@ -67,8 +73,8 @@ def find_parts(grey, scale):
     parts = [part for part in parts if part.size > SPECK * height and contrast(part, dark) > LEAST_CONTRAST]
     stages = {
         "grey": grey,
-        "darkness against the paper": dark,
-        "all that stands out": ink,
-        "ink, without rules and frames": clean,
+        "darkness": dark,
+        "threshold": ink,
+        "rules removed": clean,
     }
     return Parts(parts, height, dark, stages)

@@ -115,7 +115,7 @@ def test_a_picture_with_an_odd_name(run_analyze, tmp_path):
     path = tmp_path / "drei Ziffern – №1.png"
     shutil.copy(SAMPLES / "big.png", path)
     out, err, status = run_analyze(path, "--output", tmp_path / "out")
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"{tmp_path / 'out' / path.name}: drawn\n")
     assert (tmp_path / "out" / path.name).exists()
 
 
@@ -185,7 +185,8 @@ def test_output_draws_on_a_copy(run_analyze, tmp_path):
 
 def test_debug_shows_the_stages(run_analyze, tmp_path, blank):
     _, err, status = run_analyze(SAMPLES / "ruled.jpg", blank, "--debug", tmp_path / "stages")
-    assert (status, err) == (0, "")
+    names = "ruled-stages.png", "blank-stages.png"
+    assert (status, err) == (0, "".join(f"{tmp_path / 'stages' / name}: drawn\n" for name in names))
     with Image.open(tmp_path / "stages" / "ruled-stages.png") as sheet:
         assert min(sheet.size) > 300
     assert (tmp_path / "stages" / "blank-stages.png").exists()
@@ -208,9 +209,19 @@ def test_output_beside_the_picture_leaves_it_alone(run_analyze, tmp_path):
             picture.convert("RGB").save(tmp_path / name)
     before = {name: (tmp_path / name).read_bytes() for name in names}
     _, err, status = run_analyze(*(tmp_path / name for name in names), "--output", tmp_path)
-    assert (status, err) == (0, "")
+    assert status == 0 and err.count(": drawn\n") == 3
     assert {name: (tmp_path / name).read_bytes() for name in names} == before
     assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_what_was_drawn_is_named_on_stderr_and_what_was_not_is_not(run_analyze, tmp_path):
+    options = "--output", tmp_path / "out", "--debug", tmp_path / "stages"
+    out, err, status = run_analyze(tmp_path / "missing.jpg", SAMPLES / "big.png", *options)
+    assert status == 2 and out == f"{SAMPLES / 'big.png'}:\n  5\n"
+    assert [line for line in err.splitlines() if line.endswith(": drawn")] == [
+        f"{tmp_path / 'out' / 'big.png'}: drawn",
+        f"{tmp_path / 'stages' / 'big-stages.png'}: drawn",
+    ]
 
 
 def test_output_that_cannot_be_written(run_analyze, one_line, tmp_path):

@@ -157,6 +157,31 @@ def test_saves_model_npz_where_it_is_run(run_on_few, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
 
 
+def test_a_model_that_will_be_replaced_is_named_before_the_training(run_on_few, tmp_path):
+    """Not the one that --load gave: that it is trained further was asked for."""
+    model = tmp_path / "model.npz"
+    options = "--epoch", 1, *FEW, *NETWORK, "--save", model
+    outs = [run_on_few("cnn_jit.py", *options, *more)[0] for more in ((), (), ("--load", model))]
+    line = f"{model}: will be replaced; --save chooses another name"
+    assert [line in out for out in outs] == [False, True, False]
+    assert outs[1].index(line) < outs[1].index("epoch 1:")
+
+
+def test_compiling_is_said_before_the_bar_begins_to_count(run_on_few, monkeypatch, tmp_path):
+    """As with an empty cache. What it takes is none of the first epoch's seconds."""
+    compile_network = CNNJit.compile
+
+    def slowly(*options):
+        time.sleep(1)
+        compile_network(*options)
+
+    monkeypatch.setattr(training, "SILENCE", 0.1)
+    monkeypatch.setattr(CNNJit, "compile", slowly)
+    out, err, _ = run_on_few("cnn_jit.py", "--epoch", 1, *FEW, *NETWORK, "--save", tmp_path / "model.npz")
+    assert err.startswith("compiling the kernels (about 10 s, once)\n") and "training:" in err
+    assert float(re.search(r"([\d.]+) s,", out)[1]) < 1
+
+
 # -- which device -----------------------------------------------------------------------------------------------------
 
 

@@ -359,14 +359,6 @@ def test_an_empty_ruled_sheet_has_no_digit(digits, find_digits):
     assert find_digits(page.expose(1)) == []
 
 
-def test_stages_are_shown(digits, shipped):
-    page, _ = row_page(digits)
-    stages = {}
-    read_picture(page.expose(), shipped, stages=stages)
-    assert len(stages) >= 4
-    assert len({stage.shape[:2] for stage in stages.values()}) == 1
-
-
 def test_parts_are_the_connected_ink_of_the_picture(digits):
     """Also of its negative, which differs in nothing but the side of the ink."""
     page, boxes = row_page(digits)

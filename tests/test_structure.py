@@ -27,6 +27,7 @@ FLOORS = {
     "layers": {
         "conv_gpu", "epoch_gpu", "epoch_plan", "layer_check", "layers_gpu", "naive_gpu", "pool_gpu", "softmax_gpu",
     },
+    "plots": {"plots"},
     "training": {"training"},
     "networks": {"cnn_cpu", "cnn_gpu", "cnn_jit"},
     "scripts": {"analyze", "bench", "draw"},
@@ -35,7 +36,8 @@ MAY_IMPORT = {
     "shared": {"shared"},
     "layers": {"shared", "layers"},
     "photos": {"shared", "photos"},
-    "training": {"shared", "photos", "training"},
+    "plots": {"shared", "layers", "plots"},
+    "training": {"shared", "photos", "plots", "training"},
     "networks": {"shared", "layers", "training", "networks"},
     "benchmark": {"shared", "layers", "photos", "training", "networks", "benchmark"},
     "volume": {"shared", "photos", "networks", "volume"},

@@ -92,7 +92,7 @@ def test_processes_draw(script, scans, tmp_path):
     options = "--processes", 2, "--output", folders[0], "--debug", folders[1]
     for _ in range(2):  # the second time, what was drawn is replaced
         _, err, status = script("analyze.py", scans[0] / "b*.png", *options)
-        assert (err, status) == ("", 0)
+        assert status == 0 and all(line.endswith(": drawn") for line in err.splitlines()), err
         assert [len(list(folder.iterdir())) for folder in folders] == [MANY // 10] * 2
 
 

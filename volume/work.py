@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from errors import UserError
-from photos.drawing import annotate, save_image, stage_sheet
+from photos.drawing import annotate, save_image
 from photos.opening import open_to_read
-from photos.reading import read_picture
+from photos.reading import read_page
+from photos.stages import stage_sheet
 
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "weights" / "digits.npz"
 
@@ -78,10 +79,10 @@ def work(task):
     """
     with _one_at_a_time:
         model = cached_model(task.model, task.model_hash, task.device)
-        stages = {} if task.sheet else None
         try:
             picture, size = open_to_read(task.path)
-            reading = read_picture(picture, model, size, task.path, stages)
+            page = read_page(picture, model)
+            reading = page.reading(*size, task.path)
         except UserError as error:
             return error
         except Exception as error:  # a fault of the reader costs this picture, not the million others
@@ -89,5 +90,5 @@ def work(task):
         if task.drawn:
             save_image(annotate(picture, reading, size, task.min_confidence), task.drawn)
         if task.sheet:
-            save_image(stage_sheet(picture, reading, stages, size), task.sheet)
+            save_image(stage_sheet(picture, page, size), task.sheet)
         return reading

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from PIL import Image
 
 from errors import UserError
-from photos.drawing import annotate, stage_panels
+from photos.drawing import annotate
 from photos.opening import open_to_read
-from photos.reading import Reading, read_picture
+from photos.reading import Reading, read_page
+from photos.stages import stage_panels
 
 
 class PhotoReading(NamedTuple):
@@ -18,7 +19,7 @@ class PhotoReading(NamedTuple):
     reading: Reading
     size: tuple[int, int]  # (width, height) in whose pixels the boxes are
     annotated: Image.Image
-    stages: list[tuple[str, Image.Image]]  # title and picture, in grey
+    stages: list[tuple[str, Image.Image]]  # what it shows, and the picture
 
 
 def read_photo(content, name, model):
@@ -34,6 +35,8 @@ def read_photo(content, name, model):
             picture, _ = open_to_read(path)
         except UserError as error:
             raise UserError(f"{name}: {str(error).removeprefix(f'{path}: ')}") from None
-    stages = {}
-    reading = read_picture(picture, model, stages=stages)
-    return PhotoReading(reading, picture.shape[1::-1], annotate(picture, reading), stage_panels(stages))
+    page = read_page(picture, model)
+    reading = page.reading(*picture.shape[1::-1])
+    annotated = annotate(picture, reading, may_grow=False)  # the page lays its buttons over the boxes
+    stages = [(f"{panel.title}: {panel.note}", panel.image) for panel in stage_panels(page)]
+    return PhotoReading(reading, picture.shape[1::-1], annotated, stages)
