@@ -67,6 +67,7 @@ from sizes import CONVOLVED_SIZE, NUM_CLASSES
 ROOT = Path(__file__).resolve().parent
 FULL = 60_000  # images of an epoch in the ladder: all of MNIST's training set
 TESTS = 10_000
+STEPS = {None: 100, "layers": 250, "graph": 1000, "epoch": 1000}  # of an epoch for each batch size, by the rung's path
 CPU_IMAGES = 10_000  # at most, where the CPU's threads are timed for every batch size
 EPOCH_IMAGES = 10_000  # of an epoch for each block shape
 BATCH_SIZES = (1, 4, 16, 64, 256, 1024)
@@ -130,11 +131,17 @@ class Trainings:
         self.done = {}
 
     def get(self, rung, batch_size=None, images=FULL, block=BLOCK):
-        """Trained: settings.epochs epochs of all images with blocks of BLOCK; of less as few as can be timed."""
-        batch_size, images = batch_size or self.settings.batch_size, min(images, len(self.data[0]))
-        key = rung.name, batch_size, images, block
+        """Trained: settings.epochs epochs of all images with blocks of BLOCK; of less as few as can be timed.
+
+        Where a training of all images is there already, it also serves who asks for fewer.
+        """
+        batch_size, everything = batch_size or self.settings.batch_size, len(self.data[0])
+        key = rung.name, batch_size, everything, block
         if key not in self.done:
-            whole = images == len(self.data[0]) and block == BLOCK
+            images = min(images, everything)
+            key = rung.name, batch_size, images, block
+        if key not in self.done:
+            whole = images == everything and block == BLOCK
             options = {"block": block} if block != BLOCK else {}
             self.done[key] = train(
                 rung,
@@ -269,8 +276,8 @@ def seconds_to_target(rung, data, settings):
 def measure_batches(rungs, trained, trainings):
     """Seconds per image of training at every batch size: {"name", "batch_size", "image_seconds"} for each.
 
-    An epoch of 1,000 steps, or of all images if that is less; on the CPU of 100 steps, or of CPU_IMAGES. Plain Python
-    takes an image at a time, so its time does not depend on the batch: it is not measured again.
+    An epoch of STEPS, or of all images (on the CPU of CPU_IMAGES) if that is less. Plain Python takes an image at a
+    time, so its time does not depend on the batch: it is not measured again.
     """
     plain = trained[PLAIN.name]
     rows = [
@@ -279,7 +286,7 @@ def measure_batches(rungs, trained, trainings):
     ]
     fast = [rung for rung in rungs if rung not in SLOW]
     for rung, size in tqdm([(rung, size) for rung in fast for size in BATCH_SIZES], desc="batch sizes"):
-        one = trainings.get(rung, size, 1000 * size if rung.path else min(100 * size, CPU_IMAGES))
+        one = trainings.get(rung, size, min(STEPS[rung.path] * size, FULL if rung.path else CPU_IMAGES))
         seconds = scaled(summary(one.seconds), 1 / one.images)
         rows.append({"name": rung.name, "batch_size": size, "image_seconds": seconds})
     return rows
@@ -449,7 +456,7 @@ def check_output(folder):
 def save(results, folder):
     """Write bench.json and the charts; returns the paths."""
     with replacing(folder / "bench.json") as file:
-        file.write((json.dumps(results, indent=1) + "\n").encode())
+        file.write((json.dumps(results, indent=1, default=float) + "\n").encode())  # float: of a number of NumPy
     return [folder / "bench.json", *draw_charts(results, folder)]
 
 

@@ -86,14 +86,25 @@ def times_said(rows):
         "do not overlap."
     )
     if pairs:
-        most = max(pairs, key=lambda pair: pair.factor)
-        yield f"{most.what} differs most: {most.slow} takes {most.factor:.2f} times as long as {most.fast}."
+        yield most_said(rows)
     best = winners(rows)
     for shape in dict.fromkeys(row["block"] for row in rows):
         if won := [kernel for kernel, winner in best.items() if winner == shape]:
             yield f"{shape} is clearly the fastest in {listed(won)}."
     if undecided := [kernel for kernel, winner in best.items() if winner is None]:
         yield f"No shape is clearly the fastest in {listed(undecided)}."
+
+
+def most_said(rows):
+    """The two shapes that differ most, and the kernel in which they do; empty where none do."""
+    pairs, _ = compare(rows, "kernel")
+    if not pairs:
+        return ""
+    most = max(pairs, key=lambda pair: pair.factor)
+    return (
+        f"The shape of a block matters most in {most.what}: {most.slow} takes {most.factor:.2f} times as long as "
+        f"{most.fast}."
+    )
 
 
 def epochs_said(blocks):

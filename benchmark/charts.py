@@ -110,9 +110,7 @@ def draw_batch_sizes(results):
     best = max(curves, key=lambda name: max(curves[name].values()))
     sizes = list(plain)
     low, high = (three_digits(curves[best][size]) for size in (sizes[0], sizes[-1]))
-    title = (
-        f"{best}: {low} times plain Python's speed at batch size {sizes[0]},\n{high} times at batch size {sizes[-1]:,}"
-    )
+    title = f"{best} against plain Python:\n{low}x at batch size {sizes[0]}, {high}x at batch size {sizes[-1]:,}"
     figure, (axes,) = new_figure(results, title, height=6.2)
     for name, curve in curves.items():
         axes.plot(list(curve), list(curve.values()), color=COLOURS[name], marker="o", markersize=7)

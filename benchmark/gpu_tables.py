@@ -119,11 +119,15 @@ def step_said(step):
         else f"{fast} saves nothing against {slow}"
         for (slow, more), (fast, less) in zip(rungs, rungs[1:], strict=False)
     ]
-    text = f"{'; '.join(changes)}." if changes else ""
-    if step["floor"] and rungs:
-        name, seconds = rungs[-1]
-        text += f" {name} takes {three_digits(seconds / step['floor']['total'])} times the floor."
-    return text.strip()
+    return f"{'; '.join(changes)}. {floor_said(step)}".removeprefix(". ").strip()
+
+
+def floor_said(step):
+    """How near the last rung is to the least time possible; empty where that is not known."""
+    if not step["floor"]:
+        return ""
+    name, seconds = list(step["rungs"].items())[-1]
+    return f"{name} takes {three_digits(seconds / step['floor']['total'])} times the floor."
 
 
 def kernels_said(step):

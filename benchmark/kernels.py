@@ -90,7 +90,7 @@ class Step:
     """
 
     def __init__(self, images, labels, count, filters, seed=0, block=BLOCK, learning_rate=0.0):
-        start = initial_parameters(filters, seed)
+        start, count = initial_parameters(filters, seed), min(count, len(images))
         self.filters, self.filter_biases = cuda.to_device(start.filters), cuda.to_device(start.filter_biases)
         self.weights = cuda.to_device(np.ascontiguousarray(start.weights.T))
         self.biases = cuda.to_device(start.biases)
@@ -157,8 +157,8 @@ def needs(launch):
     blocks = compiled.max_cooperative_grid_blocks(launch.form.block) // device.MULTIPROCESSOR_COUNT
     warps = blocks * ceil_div(math.prod(launch.form.block), WARP_SIZE)
     return {
-        "registers": compiled.regs_per_thread,
-        "shared_bytes": compiled.shared_mem_per_block,
+        "registers": int(compiled.regs_per_thread),
+        "shared_bytes": int(compiled.shared_mem_per_block),
         "occupancy": warps / (device.MAX_THREADS_PER_MULTIPROCESSOR // WARP_SIZE),
     }
 

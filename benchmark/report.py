@@ -12,7 +12,7 @@ import json
 import re
 from pathlib import Path
 
-from benchmark import gpu_tables, tables
+from benchmark import block_shapes, gpu_tables, tables
 from errors import UserError
 from files import replacing
 
@@ -27,6 +27,21 @@ def left_out_lines(results):
 
 def inference(results):
     return "\n\n".join(part for part in (tables.inference_table(results), gpu_tables.transfer_said(results)) if part)
+
+
+def conclusion(results):
+    """What all of it comes to, fact by fact, as a list; each is a sentence of one of the tables."""
+    blocks, step = results["blocks"], results["step"]
+    facts = [
+        tables.headline(results),
+        tables.ladder_said(results),
+        gpu_tables.floor_said(step) if step else "",
+        tables.peers_ratio(results),
+        tables.batches_said(results),
+        block_shapes.most_said(blocks["kernels"]) if blocks else "",
+        tables.lost_said(results),
+    ]
+    return "\n".join(f"- {fact}" for fact in facts if fact)
 
 
 SECTIONS = {  # name: function of the results that gives the text, in the order in which a run prints them
@@ -44,6 +59,7 @@ SECTIONS = {  # name: function of the results that gives the text, in the order 
     "wrong-timing": gpu_tables.wrong_timing_table,
     "copies": gpu_tables.copies_table,
     "small": tables.small_table,
+    "conclusion": conclusion,
     "left-out": left_out_lines,
     "seconds": tables.parts_table,
 }

@@ -218,8 +218,7 @@ def parts_table(results):
 
 def batches_table(results):
     """Training time per image, and the speed-up over plain Python, for every batch size."""
-    times = {(row["name"], row["batch_size"]): row["image_seconds"]["median"] for row in results["batches"]}
-    names = list(dict.fromkeys(name for name, _ in times))
+    times, names = batch_times(results)
     rows = []
     for size in dict.fromkeys(size for _, size in times):
         plain = times["plain Python", size]
@@ -230,11 +229,18 @@ def batches_table(results):
         "Training time per image (speed-up over plain Python). Plain Python takes an image at a time, whatever the "
         "batch: it is measured once."
     )
-    return "\n\n".join([markdown(header, rows), note, batches_said(times, names)]).strip()
+    return "\n\n".join([markdown(header, rows), note, batches_said(results)]).strip()
 
 
-def batches_said(times, names):
+def batch_times(results):
+    """({(name, batch size): seconds of an image}, the names in order)."""
+    times = {(row["name"], row["batch_size"]): row["image_seconds"]["median"] for row in results["batches"]}
+    return times, list(dict.fromkeys(name for name, _ in times))
+
+
+def batches_said(results):
     """From which batch size on each rung of the GPU is faster than the CPU's threads."""
+    times, names = batch_times(results)
     sizes = list(dict.fromkeys(size for _, size in times))
     said = []
     for name in names:
@@ -254,31 +260,35 @@ def batches_said(times, names):
 def small_table(results):
     """Where the GPU is slower: work that is too small for it, and the first step, which compiles."""
     names = [row["name"] for row in results["ladder"] if row["name"] != "GPU naive"]
-    rows = [(work["work"], {name: s["median"] for name, s in work["seconds"].items()}) for work in results["small"]]
-    for key, work in (("compiled_seconds", "the first batch ever"), ("cached_seconds", "the first batch of a process")):
-        rows.append((work, {row["name"]: row[key] for row in results["first_steps"]}))
-    plain = next(row for row in results["batches"] if row["name"] == "plain Python")["image_seconds"]["median"]
-    for _, seconds in rows[-2:]:
-        seconds["plain Python"] = 64 * plain  # a batch of 64, as for the others; it has nothing to compile
     cells = []
-    for work, seconds in rows:
+    for work, seconds in small_works(results).items():
         winner = min((name for name in names if name in seconds), key=seconds.get)
         cells.append((work, *(seconds_text(seconds[name]) if name in seconds else "" for name in names), winner))
+    note = (
+        "A step with one image is timed in an epoch of such steps; reading begins and ends on the host. A first batch "
+        "has 64 images: the first ever compiles, the first of a process loads what is kept on the disk."
+    )
     table = markdown(("one image, or the first batch", *names, "fastest"), cells)
-    return f"{table}\n\n{small_said(rows)}"
+    return f"{table}\n\n{note} {lost_said(results)}".strip()
 
 
-def small_said(rows):
+def small_works(results):
+    """{work: {name: seconds}}: a step with one image, reading one, and the first batch with and without compiling."""
+    works = {row["work"]: {name: s["median"] for name, s in row["seconds"].items()} for row in results["small"]}
+    plain = next(row for row in results["batches"] if row["name"] == "plain Python")["image_seconds"]["median"]
+    for key, work in (("compiled_seconds", "the first batch ever"), ("cached_seconds", "the first batch of a process")):
+        works[work] = {row["name"]: row[key] for row in results["first_steps"]}
+        works[work]["plain Python"] = 64 * plain  # a batch of 64, as for the others; it has nothing to compile
+    return works
+
+
+def lost_said(results):
     """Where the GPU loses, work by work: how much faster the fastest is than the best of the GPU."""
     lost = []
-    for work, seconds in rows:
+    for work, seconds in small_works(results).items():
         gpu = {name: value for name, value in seconds.items() if name.startswith("GPU")}
         winner = min(seconds, key=seconds.get)
         if gpu and winner not in gpu:
             best = min(gpu, key=gpu.get)
             lost.append(f"{work} ({winner} is {three_digits(gpu[best] / seconds[winner])} times as fast as {best})")
-    note = (
-        "A step with one image is timed in an epoch of such steps; reading begins and ends on the host. A first batch "
-        "has 64 images: the first ever compiles, the first of a process loads what is kept on the disk."
-    )
-    return f"{note} The GPU loses here: {listed(lost)}." if lost else note
+    return f"The GPU loses here: {listed(lost)}." if lost else ""

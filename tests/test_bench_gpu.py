@@ -1,15 +1,17 @@
 """What bench.py says about the GPU itself: kernels one by one, block shapes, parts of a step, wrong ways to time."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conftest import HAS_GPU
+from conftest import HAS_GPU, NO_SIMULATOR, ROOT
 from invented_results import invented_results, times
 
 import bench
 import layer_check
-from benchmark import block_shapes, gpu_tables, kernels, wrong_timing
+from benchmark import block_shapes, first_step, gpu_tables, kernels, report, tables, wrong_timing
 from benchmark.chart_style import COLOURS, plt
 from benchmark.charts import charts_of
 from benchmark.rungs import LADDER, Settings
@@ -95,7 +97,7 @@ def test_threads_and_their_useful_share():
     assert {row["seconds"] for row in rows.values()} == {None}, "without a GPU nothing is timed"
 
 
-def test_occupancy_is_resident_warps_of_the_most(monkeypatch):
+def test_occupancy_is_what_fits_of_the_most(monkeypatch):
     """A multiprocessor that holds 2,048 threads, and a kernel of which three blocks of 16x16 fit on one."""
 
     class Compiled:
@@ -165,7 +167,7 @@ def test_what_the_conclusion_says(monkeypatch):
     said = block_shapes.conclusion(blocks)
     assert "conv3x3_forward launches 1,024 threads an image with every shape, of which 66 % have work." in said
     assert "1,024 with 32x32 (16.5 %)" in said
-    assert "conv3x3_backward differs most: 32x32 takes 5.46 times as long as 8x8." in said
+    assert "The shape of a block matters most in conv3x3_backward: 32x32 takes 5.46 times as long as 8x8." in said
     assert "For an epoch of GPU layers no two shapes differ clearly." in said
     assert "An epoch of GPU graph with 8x8 is 1.95x as fast as with 32x32." in said
     for row in blocks["kernels"]:
@@ -273,12 +275,71 @@ def test_what_is_trained_once_serves_every_table(monkeypatch):
         trainings.get(LADDER[3])
         trainings.get(LADDER[3], 64, 1000)  # more images than there are: all of them, as above
         trainings.get(LADDER[3], 16)
-        trainings.get(LADDER[3], images=5)
+        trainings.get(LADDER[3], 4, images=5)
+        trainings.get(LADDER[3], images=5)  # served by that of all images
         trainings.get(LADDER[3], block=(8, 8))
     assert [(count, one["epochs"], one["batch_size"]) for _, count, one in trained] == [
-        (20, 7, 64), (20, 7, 16), (5, 1, 64), (20, 1, 64)
+        (20, 7, 64), (20, 7, 16), (5, 1, 4), (20, 1, 64)
     ]  # fmt: skip
     assert [one.get("block") for *_, one in trained] == [None, None, None, (8, 8)]
+
+
+def test_kernels_are_compiled_before_they_are_timed(monkeypatch):
+    """Every rung's, and for `epoch` those of every batch size; without a GPU there is nothing to compile ahead."""
+    compiled = []
+    monkeypatch.setattr(first_step, "measure_apart", lambda name: {"name": name})
+    monkeypatch.setattr(first_step, "compile_apart", lambda *job: compiled.append(job))
+    timed = first_step.measure_all(LADDER, [1, 256], Settings(filters=3))
+    assert [row["name"] for row in timed] == ["Numba threads", "GPU layers", "GPU graph", "GPU epoch"]
+    assert sorted(compiled) == [
+        ("GPU epoch", 1, 3), ("GPU epoch", 256, 3), ("GPU graph", 64, 3), ("GPU layers", 64, 3), ("GPU naive", 64, 3),
+        ("Numba threads", 64, 3),
+    ]  # fmt: skip
+    compiled.clear()
+    assert first_step.measure_all(LADDER[:2], [1], Settings()) == [{"name": "Numba threads"}] and not compiled
+
+
+def test_kernels_that_are_compiled_ahead_are_kept(tmp_path):
+    """The process that does it, as a run of bench.py starts it."""
+    command = [sys.executable, "-m", "benchmark.first_step", "Numba threads", "4", "2"]
+    environment = NO_SIMULATOR | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert list(tmp_path.rglob("*.nbc"))
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------
+
+
+def test_the_headline_names_the_threads_first():
+    results = invented_results()
+    said = tables.headline(results)
+    assert said.index("18.2x as fast as compiled code on 16 threads") < said.index("as fast as a loop in plain Python")
+    results["ladder"][1]["epoch_seconds"] = times(0.002)
+    assert "slower than compiled code on 16 threads" in tables.headline(results)
+    results["ladder"] = results["ladder"][:2]
+    assert tables.headline(results).startswith("Compiled, on 16 threads of the CPU, an epoch of 60,000 images takes")
+
+
+def test_from_which_batch_size_on_the_gpu_wins():
+    results = invented_results()
+    assert "GPU layers is faster than Numba threads from batch size 1,024 on." in tables.batches_said(results)
+    for row in results["batches"]:
+        if row["name"] == "GPU graph":
+            row["image_seconds"] = times(1e-9 if row["batch_size"] in (4, 64) else 1)
+        elif row["name"] == "GPU epoch":
+            row["image_seconds"] = times(1)
+    said = tables.batches_said(results)
+    assert "GPU graph is faster than Numba threads at batch size 4 and 64." in said
+    assert "GPU epoch is slower than Numba threads at every batch size." in said
+
+
+def test_the_conclusion_is_made_of_sentences_of_the_tables():
+    results = invented_results()
+    facts = report.conclusion(results).splitlines()
+    assert len(facts) == 7 and all(fact.startswith("- ") and fact.endswith(".") for fact in facts)
+    everything = bench.all_tables(results | {"left_out": []})
+    assert all(everything.count(fact[2:]) >= 2 for fact in facts), "each stands under its table too"
 
 
 # -- colours ----------------------------------------------------------------------------------------------------------
