@@ -60,7 +60,7 @@ from cnn_jit import CNNJit
 from epoch_gpu import as_words, learning_plan
 from errors import Parser, number, run
 from files import check_replaceable, replacing
-from gpu_launch import BLOCK, BLOCK_SHAPES
+from gpu_launch import BLOCK_SHAPES
 from layer_check import recorded_seconds
 from sizes import CONVOLVED_SIZE, NUM_CLASSES
 
@@ -130,27 +130,20 @@ class Trainings:
         self.data, self.settings = data.train, settings
         self.done = {}
 
-    def get(self, rung, batch_size=None, images=FULL, block=BLOCK):
-        """Trained: settings.epochs epochs of all images with blocks of BLOCK; of less as few as can be timed.
+    def get(self, rung, batch_size=None, images=FULL):
+        """Trained: settings.epochs epochs of all images; of fewer images as few epochs as can be timed.
 
         Where a training of all images is there already, it also serves who asks for fewer.
         """
         batch_size, everything = batch_size or self.settings.batch_size, len(self.data[0])
-        key = rung.name, batch_size, everything, block
+        if (rung.name, batch_size, everything) in self.done:
+            images = everything
+        images = min(images, everything)
+        key = rung.name, batch_size, images
         if key not in self.done:
-            images = min(images, everything)
-            key = rung.name, batch_size, images, block
-        if key not in self.done:
-            whole = images == everything and block == BLOCK
-            options = {"block": block} if block != BLOCK else {}
-            self.done[key] = train(
-                rung,
-                first(images, self.data),
-                self.settings,
-                epochs=self.settings.epochs if whole else 1,
-                batch_size=batch_size,
-                **options,
-            )
+            epochs = self.settings.epochs if images == everything else 1
+            few = first(images, self.data)
+            self.done[key] = train(rung, few, self.settings, epochs=epochs, batch_size=batch_size)
         return self.done[key]
 
 
@@ -179,7 +172,7 @@ def measure(rungs, trained, agreed, first_steps, data, settings, run, with_peers
     results["small"] = take("one image", measure_small, rungs, results["batches"], data, settings)
     results["copies"] = take("copies", measure_copies, rungs, results["ladder"], data, settings)
     results["peers"] = take("peers", measure_peers, rungs, settings, run.left_out) if with_peers else []
-    results["blocks"] = attempt("block shapes", measure_blocks, rungs, trainings, data, settings)
+    results["blocks"] = attempt("block shapes", measure_blocks, rungs, data, settings)
     results["step"] = attempt("a step", measure_step, rungs, results, data, settings) if has_gpu else None
     results["wrong_timing"] = attempt("wrong timing", measure_wrong_timing, data, settings) if has_gpu else None
     return results | {"seconds": run.seconds, "left_out": run.left_out}
@@ -321,21 +314,21 @@ def measure_inference(rungs, data, settings):
     return rows
 
 
-def measure_blocks(rungs, trainings, data, settings):
+def measure_blocks(rungs, data, settings):
     """The block shapes: the kernels of a step (`block_rows`), and epochs, as rows of {"name", "block", "seconds"}.
 
     The epochs are short, and of the rungs that launch these kernels. Without a GPU only what needs none is there.
     """
-    measured = data.train if LAYERS in rungs else None
+    measured, few = data.train if LAYERS in rungs else None, first(EPOCH_IMAGES, data.train)
     found = {
         "batch_size": settings.batch_size,
         "kernels": kernels.block_rows(BLOCK_SHAPES, settings.batch_size, settings.filters, measured),
-        "epoch_images": EPOCH_IMAGES,
+        "epoch_images": len(few[0]),
         "epochs": [],
     }
     launching = [rung for rung in rungs if rung in (LAYERS, GRAPH)]
     for rung, block in tqdm([(rung, block) for rung in launching for block in BLOCK_SHAPES], desc="block shapes"):
-        seconds = summary(trainings.get(rung, images=EPOCH_IMAGES, block=block).seconds)
+        seconds = summary(train(rung, few, settings, epochs=1, block=block).seconds)
         found["epochs"].append({"name": rung.name, "block": f"{block[0]}x{block[1]}", "seconds": seconds})
     return found
 

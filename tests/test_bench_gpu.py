@@ -277,11 +277,9 @@ def test_what_is_trained_once_serves_every_table(monkeypatch):
         trainings.get(LADDER[3], 16)
         trainings.get(LADDER[3], 4, images=5)
         trainings.get(LADDER[3], images=5)  # served by that of all images
-        trainings.get(LADDER[3], block=(8, 8))
     assert [(count, one["epochs"], one["batch_size"]) for _, count, one in trained] == [
-        (20, 7, 64), (20, 7, 16), (5, 1, 4), (20, 1, 64)
+        (20, 7, 64), (20, 7, 16), (5, 1, 4)
     ]  # fmt: skip
-    assert [one.get("block") for *_, one in trained] == [None, None, None, (8, 8)]
 
 
 def test_kernels_are_compiled_before_they_are_timed(monkeypatch):
