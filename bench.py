@@ -172,7 +172,7 @@ def measure(rungs, trained, agreed, first_steps, data, settings, run, with_peers
     results["small"] = take("one image", measure_small, rungs, results["batches"], data, settings)
     results["copies"] = take("copies", measure_copies, rungs, results["ladder"], data, settings)
     results["peers"] = take("peers", measure_peers, rungs, settings, run.left_out) if with_peers else []
-    results["blocks"] = attempt("block shapes", measure_blocks, rungs, data, settings)
+    results["blocks"] = attempt("block shapes", measure_blocks, rungs, data, settings, run.left_out)
     results["step"] = attempt("a step", measure_step, rungs, results, data, settings) if has_gpu else None
     results["wrong_timing"] = attempt("wrong timing", measure_wrong_timing, data, settings) if has_gpu else None
     return results | {"seconds": run.seconds, "left_out": run.left_out}
@@ -314,15 +314,17 @@ def measure_inference(rungs, data, settings):
     return rows
 
 
-def measure_blocks(rungs, data, settings):
+def measure_blocks(rungs, data, settings, left_out):
     """The block shapes: the kernels of a step (`block_rows`), and epochs, as rows of {"name", "block", "seconds"}.
 
     The epochs are short, and of the rungs that launch these kernels. Without a GPU only what needs none is there.
     """
     measured, few = data.train if LAYERS in rungs else None, first(EPOCH_IMAGES, data.train)
+    rows, problems = kernels.block_rows(BLOCK_SHAPES, settings.batch_size, settings.filters, measured)
+    left_out.extend(problems)
     found = {
         "batch_size": settings.batch_size,
-        "kernels": kernels.block_rows(BLOCK_SHAPES, settings.batch_size, settings.filters, measured),
+        "kernels": rows,
         "epoch_images": len(few[0]),
         "epochs": [],
     }

@@ -19,16 +19,15 @@ def blocks_table(results):
     rows, last = [], None
     for row in blocks["kernels"]:
         threads = f"{row['threads']:,} {'an' if row['for'] == 'image' else 'a'} {row['for']}"
-        known = row["seconds"] is not None
         rows.append(
             (
                 row["kernel"] if row["kernel"] != last else "",
                 row["block"],
                 threads,
                 share_text(row["useful"]),
-                row["registers"] if known else MISSING,
-                share_text(row["occupancy"]) if known else MISSING,
-                spread_text(row["seconds"]) if known else MISSING,
+                row["registers"] or MISSING,
+                share_text(row["occupancy"]) if row["occupancy"] else MISSING,
+                spread_text(row["seconds"]) if row["seconds"] else MISSING,
             )
         )
         last = row["kernel"]

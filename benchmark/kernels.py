@@ -163,34 +163,31 @@ def needs(launch):
     }
 
 
-def block_rows(shapes, count, filters, data=None):
-    """A row for each kernel that takes any block, and each shape: what can be computed and, on a GPU, measured.
+NOTHING_MEASURED = dict.fromkeys(("registers", "shared_bytes", "occupancy", "seconds"))
 
-    data: (images, labels) to measure with; None without a GPU, and what it would tell is None then.
+
+def block_rows(shapes, count, filters, data=None):
+    """(rows, problems): a row for each kernel that takes any block, and each shape; lines that say what is missing.
+
+    data: (images, labels) to measure with; None without a GPU. What was not measured is None in the rows.
     """
-    rows = []
+    rows, problems = [], set()
     for shape in shapes:
-        step = None
+        forms, launches = forms_of_step(count, filters, shape), {}
         if data:
             step = Step(*data, count, filters, block=shape)
             step()  # every kernel finds the numbers that it would find in training
+            launches = step.launches
         for kernel in FREE:
-            form = forms_of_step(count, filters, shape)[kernel]
-            rows.append(
-                {
-                    "kernel": kernel,
-                    "block": f"{shape[0]}x{shape[1]}",
-                    "threads": form.threads,
-                    "for": "image" if form.images else "step",
-                    "useful": form.useful,
-                    **measured(step.launches[kernel] if step else None),
-                }
-            )
-    return sorted(rows, key=lambda row: FREE.index(row["kernel"]))  # which keeps the order of the shapes
-
-
-def measured(launch):
-    """`needs` of a launch, and the summary of its seconds; all None where there is no launch."""
-    if launch is None:
-        return dict.fromkeys(("registers", "shared_bytes", "occupancy", "seconds"))
-    return needs(launch) | {"seconds": summary(recorded_seconds(launch))}
+            form = forms[kernel]
+            row = {"kernel": kernel, "block": f"{shape[0]}x{shape[1]}", "threads": form.threads, "useful": form.useful}
+            row |= {"for": "image" if form.images else "step"} | NOTHING_MEASURED
+            if launches:
+                row["seconds"] = summary(recorded_seconds(launches[kernel]))
+                try:
+                    row |= needs(launches[kernel])
+                except Exception as error:  # the driver may not tell; the times are worth having without
+                    problems.add(f"left out: registers and occupancy: {type(error).__name__}: {error}")
+            rows.append(row)
+    # In the order of FREE; sorting keeps the order of the shapes.
+    return sorted(rows, key=lambda row: FREE.index(row["kernel"])), sorted(problems)

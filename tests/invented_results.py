@@ -139,7 +139,7 @@ def measured_on_gpu():
 
 
 def blocks():
-    rows = block_rows(BLOCK_SHAPES, 64, 8)
+    rows, _ = block_rows(BLOCK_SHAPES, 64, 8)
     for row in rows:
         shape = [f"{x}x{y}" for x, y in BLOCK_SHAPES].index(row["block"])
         seconds = times(KERNELS[row["kernel"]][shape] * 1e-6, 30, 0.02)

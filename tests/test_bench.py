@@ -245,8 +245,8 @@ def test_copies_and_blocks_are_measured_on_the_rungs_that_are_there(monkeypatch,
     cases += ["GPU naive: every call copies"] if "layers" in allowed else []
     assert [row["case"].startswith(case) for row, case in zip(found, cases, strict=True)] == [True] * len(cases)
     assert all(0 <= row["share"] <= 1 for row in found)
-    monkeypatch.setattr(bench.kernels, "block_rows", lambda shapes, *_: [(len(shapes), *_)])
-    blocks = bench.measure_blocks(available, some_data(), Settings(filters=2))
+    monkeypatch.setattr(bench.kernels, "block_rows", lambda *arguments: ([arguments], []))
+    blocks = bench.measure_blocks(available, some_data(), Settings(filters=2), [])
     names = [rung.name for rung in available if rung.path in ("layers", "graph")]
     assert [row["name"] for row in blocks["epochs"]] == [name for name in names for _ in range(3)]
     assert (blocks["kernels"][0][3] is not None) == ("layers" in allowed), "without these kernels nothing is timed"

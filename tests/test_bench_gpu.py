@@ -86,7 +86,7 @@ def test_the_step_has_the_kernels_of_the_rung(monkeypatch, mnist):
 
 
 def test_threads_and_their_useful_share():
-    rows = {(row["kernel"], row["block"]): row for row in kernels.block_rows(BLOCK_SHAPES, 64, 8)}
+    rows = {(row["kernel"], row["block"]): row for row in kernels.block_rows(BLOCK_SHAPES, 64, 8)[0]}
     for shape in ("8x8", "16x16", "32x32"):
         row = rows["conv3x3_forward", shape]
         assert (row["threads"], row["for"]) == (1024, "image") and row["useful"] == pytest.approx(676 / 1024)
@@ -128,9 +128,17 @@ def test_kernels_are_timed(monkeypatch, few_launches, mnist):
     if not HAS_GPU:  # the simulator has no compiler to ask
         monkeypatch.setattr(kernels, "needs", lambda _: {"registers": 1, "shared_bytes": 0, "occupancy": 1})
     data = mnist.train_images[:1], mnist.train_labels[:1]
-    rows = kernels.block_rows([(8, 8)], 1, 1, data)
-    assert [row["kernel"] for row in rows] == ["maxpool2_forward", "conv3x3_update"]
+    rows, problems = kernels.block_rows([(8, 8)], 1, 1, data)
+    assert [row["kernel"] for row in rows] == ["maxpool2_forward", "conv3x3_update"] and not problems
     assert all(row["seconds"]["median"] > 0 and row["registers"] > 0 for row in rows)
+
+    def silent(_):
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(kernels, "needs", silent)
+    rows, problems = kernels.block_rows([(8, 8)], 1, 1, data)
+    assert problems == ["left out: registers and occupancy: AttributeError: no such thing"]
+    assert all(row["seconds"]["median"] > 0 and row["registers"] is None for row in rows), "the times are there"
 
 
 # -- block shapes -----------------------------------------------------------------------------------------------------
@@ -175,8 +183,16 @@ def test_what_the_conclusion_says(monkeypatch):
     assert "differ" not in block_shapes.conclusion(blocks | {"epochs": []}), "nothing was timed"
 
 
+def test_a_table_has_the_times_where_the_driver_tells_no_registers():
+    blocks = invented_results()["blocks"]
+    for row in blocks["kernels"]:
+        row |= dict.fromkeys(("registers", "shared_bytes", "occupancy"))
+    table = gpu_tables.blocks_table({"blocks": blocks})
+    assert "|         - |         - | 6.70 µs" in table and "None" not in table
+
+
 def test_a_table_without_a_gpu_has_what_can_be_computed():
-    blocks = {"batch_size": 64, "kernels": kernels.block_rows(BLOCK_SHAPES, 64, 8), "epoch_images": 1, "epochs": []}
+    blocks = {"batch_size": 64, "kernels": kernels.block_rows(BLOCK_SHAPES, 64, 8)[0], "epoch_images": 1, "epochs": []}
     table = gpu_tables.blocks_table({"blocks": blocks})
     assert "1,024 an image |      66 % |         - |" in table
     assert "they need a GPU" in table and "None" not in table
