@@ -2,7 +2,7 @@
 
     python bench.py --epoch 5            writes results/bench.json and the charts beside it
     python bench.py --epoch 5 --peers    the same, with PyTorch and JAX where they are installed
-    python bench.py --readme             puts the tables of results/bench.json into README.md
+    python bench.py --readme             puts the tables of results/bench.json into README.md, at its markers
 
 A fast wrong answer does not count. So every way to train starts from the same weights, takes the same images in the
 same order, and must have learned what plain Python learned (benchmark/agreement.py) before any time is shown.
@@ -15,6 +15,8 @@ How it is measured:
 - A time that is shown with (smallest..largest, n) is the median of n measurements.
 - Plain Python and the naive port would take minutes for all 60,000 images. They are timed on --images, and the table
   says that it scales them.
+- What is measured once serves every table. Kernels are compiled before, by several processes. `seconds` in bench.json
+  lists where the time of the run itself went.
 
 The measurements stand here in the order of the results. What they are made of is in benchmark/.
 """
@@ -27,7 +29,6 @@ import functools
 import json
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,25 +37,39 @@ from numba import cuda
 from tqdm import tqdm
 
 import mnist_data
-from benchmark import agreement, first_step, machine, peers
+from benchmark import agreement, first_step, kernels, machine, peers, wrong_timing
 from benchmark.charts import draw_charts
-from benchmark.report import all_tables, update_readme
-from benchmark.rungs import LAYERS, NAIVE, PLAIN, SLOW, Settings, ladder, learning_rate, on_gpu, train, train_all
+from benchmark.report import FORMAT, all_tables, update_readme
+from benchmark.rungs import (
+    EPOCH,
+    GRAPH,
+    LAYERS,
+    NAIVE,
+    PLAIN,
+    SLOW,
+    Settings,
+    ladder,
+    learning_rate,
+    on_gpu,
+    train,
+    train_all,
+)
 from benchmark.text import epochs_text
-from benchmark.timing import scaled, summary, time_calls
+from benchmark.timing import scaled, summary, time_calls, time_launches
 from cnn_jit import CNNJit
-from conv_gpu import Conv3x3GPU
-from epoch_gpu import as_words
+from epoch_gpu import as_words, learning_plan
 from errors import Parser, number, run
 from files import check_replaceable, replacing
 from gpu_launch import BLOCK_SHAPES
-from network import initial_parameters, scale
-from sizes import CONVOLVED_SIZE
+from layer_check import recorded_seconds
+from sizes import CONVOLVED_SIZE, NUM_CLASSES
 
 ROOT = Path(__file__).resolve().parent
 FULL = 60_000  # images of an epoch in the ladder: all of MNIST's training set
 TESTS = 10_000
+STEPS = {None: 100, "layers": 250, "graph": 1000, "epoch": 1000}  # of an epoch for each batch size, by the rung's path
 CPU_IMAGES = 10_000  # at most, where the CPU's threads are timed for every batch size
+EPOCH_IMAGES = 10_000  # of an epoch for each block shape
 BATCH_SIZES = (1, 4, 16, 64, 256, 1024)
 LARGE_BATCHES = (64, 128, 1024)
 TARGET = 0.97  # of the test images
@@ -84,32 +99,83 @@ def first(count, pair):
 # The measurements. Each returns what goes into bench.json under its name; all times are in seconds.
 
 
-def measure(rungs, trained, agreed, data, settings, left_out, with_peers):
-    """All measurements, as the dict that becomes bench.json.
+class Run:
+    """A run of bench.py: how long each of its parts took, and what it had to leave out."""
 
-    trained, agreed: what `train_all` and `agreement.check` gave; left_out: the lines so far that say what is missing.
+    def __init__(self, left_out):
+        self.seconds = {}
+        self.left_out = left_out
+
+    def take(self, part, measurement, *arguments):
+        """The result of a measurement, by whose absence all others would mean nothing."""
+        start = time.perf_counter()
+        result = measurement(*arguments)
+        self.seconds[part] = time.perf_counter() - start
+        return result
+
+    def attempt(self, part, measurement, *arguments):
+        """The same of a measurement that can be missed: None if it fails, and a line in left_out that says why."""
+        try:
+            return self.take(part, measurement, *arguments)
+        except Exception as error:  # of driver, compiler or package: none of them may cost the rest
+            reason = " ".join(str(error).split()) or "no reason given"
+            self.left_out.append(f"left out: {part}: {type(error).__name__}: {reason}")
+            return None
+
+
+class Trainings:
+    """Trainings on the first images of MNIST, each done once, however many tables show it."""
+
+    def __init__(self, data, settings):
+        self.data, self.settings = data.train, settings
+        self.done = {}
+
+    def get(self, rung, batch_size=None, images=FULL):
+        """Trained: settings.epochs epochs of all images; of fewer images as few epochs as can be timed.
+
+        Where a training of all images is there already, it also serves who asks for fewer.
+        """
+        batch_size, everything = batch_size or self.settings.batch_size, len(self.data[0])
+        if (rung.name, batch_size, everything) in self.done:
+            images = everything
+        images = min(images, everything)
+        key = rung.name, batch_size, images
+        if key not in self.done:
+            epochs = self.settings.epochs if images == everything else 1
+            few = first(images, self.data)
+            self.done[key] = train(rung, few, self.settings, epochs=epochs, batch_size=batch_size)
+        return self.done[key]
+
+
+def measure(rungs, trained, agreed, first_steps, data, settings, run, with_peers):
+    """All measurements, as the dict that becomes bench.json. What may fail comes last.
+
+    trained, agreed: what `train_all` and `agreement.check` gave; first_steps: `first_step.measure_all`.
     """
     has_gpu = bool(on_gpu(rungs))
     card = machine.describe_card(FULL, settings.batch_size, settings.filters) if has_gpu else {"floor": None}
+    trainings = Trainings(data, settings)
     results = {
-        "format": 1,
+        "format": FORMAT,
         "machine": machine.describe_machine(has_gpu),
         "card": card,
         "settings": settings._asdict() | {"learning_rate": learning_rate(settings.batch_size), "full_images": FULL},
         "agreement": {"tolerance": agreement.TOLERANCE, "engines": agreed},
         "learning": learning_rows(trained),
+        "first_steps": first_steps,
     }
-    results["ladder"] = measure_ladder(rungs, trained, data, settings, card)
-    results["fastest"] = measure_fastest(rungs, results["ladder"], data, settings)
-    results["batches"] = measure_batches(rungs, trained, data, settings)
-    results["small"] = measure_small(rungs, results["batches"], data, settings)
-    results["first_steps"] = measure_first_steps(rungs)
-    results["inference"] = measure_inference(rungs, data, settings)
-    results["blocks"] = measure_blocks(rungs, data, settings)
-    results["copies"] = measure_copies(rungs, results["ladder"], data, settings)
-    results["peers"] = measure_peers(rungs, settings, left_out) if with_peers else []
-    results["left_out"] = left_out
-    return results
+    take, attempt = run.take, run.attempt
+    results["ladder"] = take("ladder", measure_ladder, rungs, trained, trainings, data, settings, card)
+    results["fastest"] = take("fastest", measure_fastest, rungs, results["ladder"], trainings, data, settings)
+    results["batches"] = take("batch sizes", measure_batches, rungs, trained, trainings)
+    results["inference"] = take("reading", measure_inference, rungs, data, settings)
+    results["small"] = take("one image", measure_small, rungs, results["batches"], data, settings)
+    results["copies"] = take("copies", measure_copies, rungs, results["ladder"], data, settings)
+    results["peers"] = take("peers", measure_peers, rungs, settings, run.left_out) if with_peers else []
+    results["blocks"] = attempt("block shapes", measure_blocks, rungs, data, settings, run.left_out)
+    results["step"] = attempt("a step", measure_step, rungs, results, data, settings) if has_gpu else None
+    results["wrong_timing"] = attempt("wrong timing", measure_wrong_timing, data, settings) if has_gpu else None
+    return results | {"seconds": run.seconds, "left_out": run.left_out}
 
 
 def learning_rows(trained):
@@ -125,7 +191,7 @@ def learning_rows(trained):
     ]
 
 
-def measure_ladder(rungs, trained, data, settings, card):
+def measure_ladder(rungs, trained, trainings, data, settings, card):
     """A row for each rung: the seconds of an epoch of FULL images, and the test accuracy after settings.epochs epochs.
 
     The slow rungs are timed on the few images of the comparison, and their seconds are scaled to FULL images.
@@ -133,7 +199,7 @@ def measure_ladder(rungs, trained, data, settings, card):
     rows = []
     for rung in tqdm(rungs, desc="the ladder"):
         few = trained[rung.name]
-        whole = None if rung in SLOW else train(rung, data.train, settings)
+        whole = None if rung in SLOW else trainings.get(rung)
         timed = whole or few
         seconds = scaled(summary(timed.seconds), FULL / timed.images)
         rows.append(
@@ -158,7 +224,7 @@ def test_accuracy(trained, data, settings):
     return CNNJit(settings.filters, "none", settings.seed, parameters=trained.parameters).evaluate(*data.test)[1]
 
 
-def measure_fastest(rungs, rows, data, settings):
+def measure_fastest(rungs, rows, trainings, data, settings):
     """The fastest rung of the ladder: an epoch of all images at three batch sizes, and the time to TARGET accuracy.
 
     rows: the ladder's. The time to TARGET begins with new weights and ends with the first epoch after which the network
@@ -169,7 +235,7 @@ def measure_fastest(rungs, rows, data, settings):
     rung = min((rung for rung in rungs if rung not in SLOW), key=lambda rung: medians[rung.name])
     epochs = []
     for size in tqdm(LARGE_BATCHES, desc="the fastest"):
-        trained = train(rung, data.train, settings, batch_size=size)
+        trained = trainings.get(rung, size)
         accuracy = test_accuracy(trained, data, settings)
         epochs.append({"batch_size": size, "epoch_seconds": summary(trained.seconds), "accuracy": accuracy})
     times = [seconds_to_target(rung, data, settings) for _ in range(1 + settings.repeats)][1:]
@@ -200,11 +266,11 @@ def seconds_to_target(rung, data, settings):
     return None
 
 
-def measure_batches(rungs, trained, data, settings):
+def measure_batches(rungs, trained, trainings):
     """Seconds per image of training at every batch size: {"name", "batch_size", "image_seconds"} for each.
 
-    An epoch of 1,000 steps, or of all images if that is less; on the CPU of 100 steps, or of CPU_IMAGES. Plain Python
-    takes an image at a time, so its time does not depend on the batch: it is not measured again.
+    An epoch of STEPS, or of all images (on the CPU of CPU_IMAGES) if that is less. Plain Python takes an image at a
+    time, so its time does not depend on the batch: it is not measured again.
     """
     plain = trained[PLAIN.name]
     rows = [
@@ -213,9 +279,9 @@ def measure_batches(rungs, trained, data, settings):
     ]
     fast = [rung for rung in rungs if rung not in SLOW]
     for rung, size in tqdm([(rung, size) for rung in fast for size in BATCH_SIZES], desc="batch sizes"):
-        few = first(1000 * size if rung.path else min(100 * size, CPU_IMAGES), data.train)
-        seconds = train(rung, few, settings, epochs=1, batch_size=size).seconds
-        rows.append({"name": rung.name, "batch_size": size, "image_seconds": scaled(summary(seconds), 1 / len(few[0]))})
+        one = trainings.get(rung, size, min(STEPS[rung.path] * size, FULL if rung.path else CPU_IMAGES))
+        seconds = scaled(summary(one.seconds), 1 / one.images)
+        rows.append({"name": rung.name, "batch_size": size, "image_seconds": seconds})
     return rows
 
 
@@ -227,14 +293,7 @@ def measure_small(rungs, batches, data, settings):
         if rung != NAIVE:  # it reads as the other GPU rungs do
             network = rung.network(settings)
             read[rung.name] = time_calls(lambda network=network: network.predict(data.test[0][:1]))
-    return [{"work": "train on one image", "seconds": step}, {"work": "read one image", "seconds": read}]
-
-
-def measure_first_steps(rungs):
-    """For each compiled rung, the first batch in a new process: kernels compiled, and loaded from Numba's cache."""
-    names = [rung.name for rung in rungs if rung not in SLOW]
-    with ThreadPoolExecutor() as side_by_side:  # a thread for each rung, which waits for its processes
-        return list(tqdm(side_by_side.map(first_step.measure_apart, names), desc="compilation", total=len(names)))
+    return [{"work": "a step with one image", "seconds": step}, {"work": "read one image", "seconds": read}]
 
 
 def measure_inference(rungs, data, settings):
@@ -255,22 +314,65 @@ def measure_inference(rungs, data, settings):
     return rows
 
 
-def measure_blocks(rungs, data, settings):
-    """For each block shape: the seconds of the convolution's forward kernel, and of an epoch of the layers."""
-    if LAYERS not in rungs:
-        return []
-    start = initial_parameters(settings.filters, settings.seed)
-    # Enough images for the kernel to outlast its launch, and no more than 256 MB of output.
+def measure_blocks(rungs, data, settings, left_out):
+    """The block shapes: the kernels of a step (`block_rows`), and epochs, as rows of {"name", "block", "seconds"}.
+
+    The epochs are short, and of the rungs that launch these kernels. Without a GPU only what needs none is there.
+    """
+    measured, few = data.train if LAYERS in rungs else None, first(EPOCH_IMAGES, data.train)
+    rows, problems = kernels.block_rows(BLOCK_SHAPES, settings.batch_size, settings.filters, measured)
+    left_out.extend(problems)
+    found = {
+        "batch_size": settings.batch_size,
+        "kernels": rows,
+        "epoch_images": len(few[0]),
+        "epochs": [],
+    }
+    launching = [rung for rung in rungs if rung in (LAYERS, GRAPH)]
+    for rung, block in tqdm([(rung, block) for rung in launching for block in BLOCK_SHAPES], desc="block shapes"):
+        seconds = summary(train(rung, few, settings, epochs=1, block=block).seconds)
+        found["epochs"].append({"name": rung.name, "block": f"{block[0]}x{block[1]}", "seconds": seconds})
+    return found
+
+
+def measure_step(rungs, results, data, settings):
+    """Where the time of a training step goes: what each rung takes for it, and what its parts take, in seconds.
+
+    rungs: {name: a step, from the ladder's epoch}. kernels: each alone; in_a_row: all of them without the host between;
+    launching: until Python has asked for all of them, as `layers` does it. barrier: one over all blocks of `epoch`.
+    copies: their share in `naive`. floor: `machine.floor`'s parts of a step.
+    """
+    steps = -(-FULL // settings.batch_size)
+    step = kernels.Step(*data.train, settings.batch_size, settings.filters, settings.seed)
+    step()
+    ten = [launch for name, launch in step.launches.items() if name != "advance"]  # which only a recording needs
+    shares = [row["share"] for row in results["copies"] if row["case"].startswith(NAIVE.name)]
+    barrier = None
+    if EPOCH in rungs:
+        plan, _ = learning_plan(settings.filters, NUM_CLASSES, False, settings.batch_size, False)
+        seconds = machine.barrier_seconds(plan.blocks, plan.threads)
+        barrier = {"blocks": plan.blocks, "threads": plan.threads, "seconds": seconds}
+    names, floor = {rung.name for rung in on_gpu(rungs)}, results["card"]["floor"]
+    return {
+        "batch_size": settings.batch_size,
+        "rungs": {
+            row["name"]: row["epoch_seconds"]["median"] / steps for row in results["ladder"] if row["name"] in names
+        },
+        "copies": shares[0] if shares else None,
+        "kernels": [
+            {"name": name, "seconds": summary(recorded_seconds(launch))} for name, launch in step.launches.items()
+        ],
+        "in_a_row": step.seconds(),
+        "launching": time_launches(lambda: [launch() for launch in ten], synchronize=cuda.synchronize),
+        "barrier": barrier,
+        "floor": {part: seconds / steps for part, seconds in floor.items()} if floor else None,
+    }
+
+
+def measure_wrong_timing(data, settings):
+    """The convolution of all test images, or of as many as have 256 MB of output: `wrong_timing.measure`."""
     count = min(TESTS, 2**28 // (CONVOLVED_SIZE * CONVOLVED_SIZE * 4 * settings.filters))
-    images = cuda.to_device(scale(data.test[0][:count]))
-    rows = []
-    for block in tqdm(BLOCK_SHAPES, desc="block shapes"):
-        layer = Conv3x3GPU(start.filters, start.filter_biases, "none", block)
-        kernel = time_calls(lambda layer=layer: layer.forward(images), synchronize=cuda.synchronize)
-        epoch = summary(train(LAYERS, data.train, settings, epochs=1, block=block).seconds)
-        shape = f"{block[0]}x{block[1]}"
-        rows.append({"block": shape, "conv_images": count, "conv_seconds": kernel, "epoch_seconds": epoch})
-    return rows
+    return wrong_timing.measure(data.test[0][:count], settings.filters, settings.seed)
 
 
 def measure_copies(rungs, rows, data, settings):
@@ -349,20 +451,23 @@ def check_output(folder):
 def save(results, folder):
     """Write bench.json and the charts; returns the paths."""
     with replacing(folder / "bench.json") as file:
-        file.write((json.dumps(results, indent=1) + "\n").encode())
+        file.write((json.dumps(results, indent=1, default=float) + "\n").encode())  # float: of a number of NumPy
     return [folder / "bench.json", *draw_charts(results, folder)]
 
 
 def bench(settings, with_peers, folder):
     """Compare, measure, save and print; returns the exit status, 1 when an engine did not learn what it should."""
     rungs, left_out = ladder(settings.filters)
+    run = Run(left_out)
     data = load_data()
-    trained = train_all(rungs, first(settings.images, data.train), settings)
+    sizes = sorted({settings.batch_size, *BATCH_SIZES, *LARGE_BATCHES})
+    first_steps = run.take("compilation", first_step.measure_all, rungs, sizes, settings)
+    trained = run.take("comparison", train_all, rungs, first(settings.images, data.train), settings)
     agreed, problems = agreement.check(trained, settings)
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
-    results = measure(rungs, trained, agreed, data, settings, left_out, with_peers)
+    results = measure(rungs, trained, agreed, first_steps, data, settings, run, with_peers)
     written = save(results, folder)
     print(all_tables(results))
     print("\n".join(f"{path}: written" for path in written))

@@ -132,27 +132,36 @@ def report_times(steps, work, card):
 
 
 def microseconds(layer, launch):
-    """The median time of one launch.
+    """The median time of one launch of a layer's step, by `recorded_seconds`."""
 
-    Python needs longer to launch a small kernel than the GPU to run it. So the launches are recorded as a CUDA graph,
-    and the replay of the recording is timed.
+    def in_stream(stream):
+        layer.stream = stream
+        launch()
+        layer.stream = 0
+
+    return statistics.median(recorded_seconds(in_stream, LAUNCHES, REPLAYS)) * 1e6
+
+
+def recorded_seconds(launch, launches=LAUNCHES, replays=REPLAYS):
+    """Seconds of one launch(stream), measured `replays` times: a list.
+
+    Python needs longer to launch a small kernel than the GPU to run it. So `launches` of them are recorded as a CUDA
+    graph, and the replay of the recording is timed.
     """
 
-    def launches(stream):
-        layer.stream = stream
-        for _ in range(LAUNCHES):
-            launch()
-        layer.stream = 0
+    def all_launches(stream):
+        for _ in range(launches):
+            launch(stream)
 
     repeated = Repeated()
     samples = []
-    for _ in range(2 + REPLAYS):
+    for _ in range(2 + replays):
         cuda.synchronize()
         start = time.perf_counter()
-        repeated(launches)
+        repeated(all_launches)
         cuda.synchronize()
-        samples.append(time.perf_counter() - start)
-    return statistics.median(samples[2:]) / LAUNCHES * 1e6  # the first two launch from Python and record
+        samples.append((time.perf_counter() - start) / launches)
+    return samples[2:]  # the first two launch from Python and record
 
 
 def useful_share(elements, block):

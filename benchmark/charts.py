@@ -1,127 +1,33 @@
 """The charts of what bench.py measured: one PNG file for each question, for a class and for the README.
 
-A `draw_` function takes the results (results/bench.json) and returns a figure. `charts_of` lists them, and
-`draw_charts` saves what it lists.
+A `draw_` function takes the results (results/bench.json) and returns a figure. `charts_of` lists them, those about the
+GPU's inside (gpu_charts.py) too, and `draw_charts` saves what it lists.
 """
 
-import matplotlib
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-matplotlib.use("Agg")  # charts go to files; no window is needed, and on a server there is none
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
-
-from benchmark.text import seconds_text, step_text, three_digits  # noqa: E402
-from files import replacing  # noqa: E402
-
-# One colour for each way to train, the same in every chart: warm for the CPU; blue for the GPU, darker with every rung.
-COLOURS = {
-    "plain Python": "#c0392b",
-    "Numba threads": "#e08e0b",
-    "GPU naive": "#a6c8e4",
-    "GPU layers": "#5a9bd0",
-    "GPU graph": "#2468a8",
-    "GPU epoch": "#0b2f5e",
-}
-PEER_COLOUR = "#8a8a8a"
-INK = "#222222"
-STYLE = {
-    "font.size": 15,
-    "axes.titlesize": 18,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 16,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "lines.linewidth": 3,
-    "figure.facecolor": "white",
-}
+from benchmark import gpu_charts
+from benchmark.chart_style import COLOURS, INK, PALE, PEER_COLOUR, new_figure, plain_seconds, save_figure
+from benchmark.text import seconds_text, step_text, three_digits
 
 
 def draw_charts(results, folder):
     """Draw every chart whose figures are there; returns the paths of the PNG files."""
     paths = []
     for name, draw in charts_of(results).items():
-        with plt.rc_context(STYLE):
-            figure = draw(results)
-            paths.append(folder / f"{name}.png")
-            with replacing(paths[-1]) as file:
-                figure.savefig(file, dpi=150)
-            plt.close(figure)
+        paths.append(folder / f"{name}.png")
+        save_figure(draw, paths[-1], results)
     return paths
 
 
 def charts_of(results):
     """{name of the file: function that draws it} of the charts whose figures are there."""
-    charts = {
-        "epoch_time": draw_epoch_time,
-        "learning": draw_learning,
-        "ladder": draw_ladder,
-        "batch_sizes": draw_batch_sizes,
-    }
-    return charts | ({"blocks": draw_blocks} if results["blocks"] else {})
-
-
-def new_figure(results, title, columns=1, height=5.6):
-    """A figure 10 inches wide with a title, and the machine in small print: (figure, list of axes)."""
-    figure, axes = plt.subplots(1, columns, figsize=(10, height), layout="constrained", squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=18, fontweight="bold")
-    machine = results["machine"]
-    where = " and ".join(part for part in (machine["gpu"], machine["cpu"]) if part)
-    figure.supxlabel(f"{where}, {machine['date']}", x=0.99, ha="right", fontsize=9, color="#777777")
-    return figure, list(axes[0])
-
-
-def horizontal_bars(axes, rows, log):
-    """Bars from the top down, for rows of (name, seconds, label, colour).
-
-    The name stands left of the bar, the label at its end. log: whether the scale is logarithmic.
-    """
-    names, values, labels, colours = zip(*rows, strict=True)
-    bars = axes.barh(range(len(rows)), values, color=colours, height=0.68)
-    axes.bar_label(bars, labels, padding=6, fontsize=13)
-    axes.set_yticks(range(len(rows)), names)
-    axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
-    if log:
-        axes.set_xscale("log")
-        axes.set_xlim(min(values) / 3, max(values) * 100)  # room for the labels
-    else:
-        axes.set_xlim(0, max(values) * 1.25)
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain_seconds(value)))
-
-
-def plain_seconds(seconds):
-    """A tick's label: 0.001 -> "1 ms"."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 0.999 or unit == "µs":
-            return f"{seconds * factor:,.0f} {unit}" if seconds else "0"
-
-
-def draw_epoch_time(results):
-    """CPU against GPU on the few images of the comparison.
-
-    The scale is linear: where a bar is too short to be seen, the difference is as large as that. The naive port is left
-    out, because nobody would use it.
-    """
-    rows = [row for row in results["learning"] if row["name"] != "GPU naive"]
-    times = {row["name"]: row["epoch_seconds"]["median"] for row in rows}
-    fastest = min(times, key=times.get)
-    images = results["settings"]["images"]
-    title = (
-        f"{fastest}: {seconds_text(times[fastest])} for what takes\nplain Python {seconds_text(times['plain Python'])}"
-    )
-    figure, (axes,) = new_figure(results, title)
-    bars = [(name, time, seconds_text(time), COLOURS[name]) for name, time in times.items()]
-    horizontal_bars(axes, bars, log=False)
-    axes.set_xlabel(f"one epoch of {images:,} images (shorter is better)")
-    return figure
+    charts = {"learning": draw_learning, "ladder": draw_ladder, "batch_sizes": draw_batch_sizes}
+    if results["blocks"] and any(row["seconds"] for row in results["blocks"]["kernels"]):
+        charts["blocks"] = gpu_charts.draw_blocks
+    if results["step"]:
+        charts["step"] = gpu_charts.draw_step
+    return charts
 
 
 def draw_learning(results):
@@ -134,7 +40,9 @@ def draw_learning(results):
     title = f"Same start, same order:\n{other} learns what plain Python learns"
     figure, panels = new_figure(results, title, columns=2)
     epochs = range(1, len(rows[other]["loss"]) + 1)
-    for axes, key, label in zip(panels, ("loss", "accuracy"), ("training loss", "training accuracy"), strict=True):
+    for axes, key, label in zip(
+        panels, ("loss", "accuracy"), ("training loss (nats)", "training accuracy"), strict=True
+    ):
         plain, fast = rows["plain Python"][key], rows[other][key]
         axes.plot(epochs, plain, color=COLOURS["plain Python"], linewidth=11, alpha=0.4, solid_capstyle="round")
         axes.plot(epochs, fast, color=COLOURS[other], marker="o", markersize=8)
@@ -153,27 +61,41 @@ def draw_learning(results):
 
 
 def draw_ladder(results):
-    """An epoch of every rung and of every peer on a logarithmic scale, with the floor as a line."""
-    images = results["settings"]["full_images"]
-    bars = []
+    """An epoch of every rung and of every peer: dots on a logarithmic scale, with the floor as a line.
+
+    Dots, because a bar has a length, and on this scale it would begin anywhere.
+    """
+    dots = []
     for row in results["ladder"]:
         seconds = row["epoch_seconds"]["median"]
-        label = f"{seconds_text(seconds)}   {step_text(row['over_previous'])}"
-        bars.append((row["name"], seconds, label, COLOURS[row["name"]]))
+        label = f"{seconds_text(seconds)}   {step_text(row['over_previous'])}".strip()
+        dots.append((row["name"], seconds, label, COLOURS[row["name"]]))
     for row in results["peers"]:
         seconds = row["epoch_seconds"]["median"]
-        bars.append((row["name"], seconds, seconds_text(seconds), PEER_COLOUR))
-    best = max(results["ladder"], key=lambda row: row["over_plain"])
+        dots.append((row["name"], seconds, seconds_text(seconds), PEER_COLOUR))
+    best, settings = max(results["ladder"], key=lambda row: row["over_plain"]), results["settings"]
     title = f"Rung by rung to {three_digits(best['over_plain'])} times\nthe speed of plain Python"
-    figure, (axes,) = new_figure(results, title, height=2.6 + 0.62 * len(bars))
-    horizontal_bars(axes, bars, log=True)
-    axes.set_xlabel(f"one epoch of {images:,} images, batch size {results['settings']['batch_size']} (log scale)")
+    figure, (axes,) = new_figure(results, title, height=2.6 + 0.55 * len(dots))
+    names, seconds, labels, colours = zip(*dots, strict=True)
+    axes.hlines(range(len(dots)), 0, 1, transform=axes.get_yaxis_transform(), color=PALE, linewidth=1, zorder=0)
+    axes.scatter(seconds, range(len(dots)), color=colours, s=170, zorder=2)
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    for place, (_, value, label, _) in enumerate(dots):
+        axes.annotate(label, (value, place), (13, 0), textcoords="offset points", va="center", fontsize=13, bbox=paper)
+    axes.set_yticks(range(len(dots)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlim(min(seconds) / 3, max(seconds) * 100)  # room for the labels
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain_seconds(value)))
+    axes.set_xlabel(f"one epoch of {settings['full_images']:,} images, batch size {settings['batch_size']} (log scale)")
     axes.xaxis.set_major_locator(LogLocator(base=100))
     axes.xaxis.set_minor_formatter(NullFormatter())
     if results["card"]["floor"]:
         floor = results["card"]["floor"]["total"]
         axes.set_xlim(left=min(floor / 3, axes.get_xlim()[0]))
-        axes.axvline(floor, color=INK, linewidth=1.5, linestyle=(0, (4, 3)))
+        axes.axvline(floor, color=INK, linewidth=1.5, linestyle=(0, (4, 3)), zorder=1)
         axes.text(floor, -0.62, f" floor of this GPU: {seconds_text(floor)}", fontsize=12, va="bottom")
     return figure
 
@@ -188,9 +110,7 @@ def draw_batch_sizes(results):
     best = max(curves, key=lambda name: max(curves[name].values()))
     sizes = list(plain)
     low, high = (three_digits(curves[best][size]) for size in (sizes[0], sizes[-1]))
-    title = (
-        f"{best}: {low} times plain Python's speed at batch size {sizes[0]},\n{high} times at batch size {sizes[-1]:,}"
-    )
+    title = f"{best} against plain Python:\n{low}x at batch size {sizes[0]}, {high}x at batch size {sizes[-1]:,}"
     figure, (axes,) = new_figure(results, title, height=6.2)
     for name, curve in curves.items():
         axes.plot(list(curve), list(curve.values()), color=COLOURS[name], marker="o", markersize=7)
@@ -214,36 +134,3 @@ def apart(heights, factor):
     for name, height in sorted(heights.items(), key=lambda item: item[1]):
         last = placed[name] = max(height, last * factor)
     return placed
-
-
-def draw_blocks(results):
-    """The block shapes: the convolution's kernel alone, and a whole epoch of the layers."""
-    rows = results["blocks"]
-    best = min(rows, key=lambda row: row["epoch_seconds"]["median"])
-    others = min(row["epoch_seconds"]["min"] for row in rows if row is not best)
-    if best["epoch_seconds"]["max"] < others:
-        title = f"Blocks of {best['block']} train fastest"
-    else:
-        title = "The shape of a block hardly matters:\nepochs spread more than the shapes differ"
-    figure, panels = new_figure(results, title, columns=2)
-    whats = (
-        (f"convolution, {rows[0]['conv_images']:,} images", "conv_seconds"),
-        ("an epoch, GPU layers", "epoch_seconds"),
-    )
-    for axes, (what, key) in zip(panels, whats, strict=True):
-        values = [row[key]["median"] for row in rows]
-        quickest = min(values)
-        colours = [COLOURS["GPU epoch"] if value == quickest else COLOURS["GPU naive"] for value in values]
-        errors = [
-            [row[key]["median"] - row[key]["min"] for row in rows],
-            [row[key]["max"] - row[key]["median"] for row in rows],
-        ]
-        bars = axes.bar(
-            [row["block"] for row in rows], values, color=colours, width=0.62, yerr=errors, ecolor="#777777", capsize=5
-        )
-        axes.bar_label(bars, [seconds_text(value) for value in values], padding=4, fontsize=14)
-        axes.set_title(what, fontsize=15, fontweight="normal", pad=8)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.margins(y=0.15)
-    return figure

@@ -3,7 +3,18 @@
 Each function takes the results (results/bench.json) and returns text; it is empty where nothing was measured.
 """
 
-from benchmark.text import epochs_text, percent_text, seconds_text, speed_text, spread_text, step_text, three_digits
+from itertools import pairwise
+
+from benchmark.text import (
+    epochs_text,
+    listed,
+    percent_text,
+    seconds_text,
+    speed_text,
+    spread_text,
+    step_text,
+    three_digits,
+)
 
 
 def markdown(header, rows, text_columns=(0,)):
@@ -41,6 +52,24 @@ def agreement_text(results):
     )
 
 
+def headline(results):
+    """The fair comparison and the other one, in a sentence: against the CPU's threads, and against a Python loop."""
+    times = {row["name"]: row["epoch_seconds"]["median"] for row in results["ladder"]}
+    best, machine = best_gpu(results), results["machine"]
+    threads, plain = times.get("Numba threads"), times["plain Python"]
+    of_epoch = f"an epoch of {results['settings']['full_images']:,} images"
+    if not best:
+        return (
+            f"Compiled, on {machine['threads']} threads of the CPU, {of_epoch} takes {seconds_text(threads)}: "
+            f"{speed_text(plain / threads)} as fast as a loop in plain Python."
+        )
+    return (
+        f"On the GPU {of_epoch} takes {seconds_text(times[best])} ({best}). That is "
+        f"{speed_text(threads / times[best])} as fast as compiled code on {machine['threads']} threads of the CPU, and "
+        f"{speed_text(plain / times[best])} as fast as a loop in plain Python."
+    ).replace("slower as fast as", "slower than")
+
+
 def ladder_table(results):
     """A row for each way to train: the time of an epoch, the speeds that follow from it, and what was learned."""
     settings, rows = results["settings"], []
@@ -67,7 +96,22 @@ def ladder_table(results):
         "step up: the speed-up over the row before. of floor: the time, as a multiple of the least possible. "
         f"test: the accuracy on the test set after {epochs_text(settings['epochs'])} of {few} or {full} images."
     )
-    return markdown(header, rows, text_columns=(0, 8)) + "\n\n" + note
+    return "\n\n".join([markdown(header, rows, text_columns=(0, 8)), note, ladder_said(results)]).strip()
+
+
+def ladder_said(results):
+    """Which rung of the GPU gains the most, and which are slower than the rung before."""
+    rows = [row for row in results["ladder"] if row["name"].startswith("GPU")]
+    if not rows:
+        return ""
+    before = {row["name"]: previous["name"] for previous, row in pairwise(results["ladder"])}
+
+    def step(row):
+        return f"{step_text(row['over_previous'])} than {before[row['name']]}"
+
+    most = max(rows, key=lambda row: row["over_previous"])
+    said = f"Of the GPU's rungs {most['name']} gains the most: it is {step(most)}."
+    return said + "".join(f" {row['name']} is {step(row)}." for row in rows if row["over_previous"] < 1)
 
 
 def floor_text(results):
@@ -138,9 +182,7 @@ def peers_ratio(results):
 
 def fastest_table(results):
     """The fastest way to train: an epoch at three batch sizes, and the time to a good accuracy."""
-    fastest, settings = results.get("fastest"), results["settings"]
-    if not fastest:  # results of an earlier version
-        return ""
+    fastest, settings = results["fastest"], results["settings"]
     rows = [
         (f"{row['batch_size']:,}", spread_text(row["epoch_seconds"]), percent_text(row["accuracy"]))
         for row in fastest["epochs"]
@@ -166,10 +208,17 @@ def inference_table(results):
     return markdown(("reading the 10,000 test images", "time"), rows) + "\n\n\\* timed on 100 images and scaled."
 
 
+def parts_table(results):
+    """Where the time of the run itself went, the longest part first."""
+    parts = sorted(results["seconds"].items(), key=lambda item: -item[1])
+    total = sum(results["seconds"].values())
+    rows = [(part, f"{seconds:.1f} s") for part, seconds in parts]
+    return markdown((f"this run: {total:.0f} s of measuring", "time"), rows)
+
+
 def batches_table(results):
     """Training time per image, and the speed-up over plain Python, for every batch size."""
-    times = {(row["name"], row["batch_size"]): row["image_seconds"]["median"] for row in results["batches"]}
-    names = list(dict.fromkeys(name for name, _ in times))
+    times, names = batch_times(results)
     rows = []
     for size in dict.fromkeys(size for _, size in times):
         plain = times["plain Python", size]
@@ -180,40 +229,66 @@ def batches_table(results):
         "Training time per image (speed-up over plain Python). Plain Python takes an image at a time, whatever the "
         "batch: it is measured once."
     )
-    return markdown(header, rows) + "\n\n" + note
+    return "\n\n".join([markdown(header, rows), note, batches_said(results)]).strip()
 
 
-def blocks_table(results):
-    """The time of the convolution's kernel, and of an epoch, for every block shape."""
-    rows = [
-        (row["block"], spread_text(row["conv_seconds"]), spread_text(row["epoch_seconds"])) for row in results["blocks"]
-    ]
-    if not rows:
-        return ""
-    images = results["blocks"][0]["conv_images"]
-    return markdown(("block", f"convolution of {images:,} images", "epoch, GPU layers"), rows)
+def batch_times(results):
+    """({(name, batch size): seconds of an image}, the names in order)."""
+    times = {(row["name"], row["batch_size"]): row["image_seconds"]["median"] for row in results["batches"]}
+    return times, list(dict.fromkeys(name for name, _ in times))
 
 
-def copies_table(results):
-    """The share of copies between host and device (the GPU) in the time of training."""
-    rows = [
-        (row["case"], seconds_text(row["copies_seconds"]), seconds_text(row["total_seconds"]), f"{row['share']:.1%}")
-        for row in results["copies"]
-    ]
-    return markdown(("copies between host and GPU", "copies", "whole training", "share"), rows) if rows else ""
+def batches_said(results):
+    """From which batch size on each rung of the GPU is faster than the CPU's threads."""
+    times, names = batch_times(results)
+    sizes = list(dict.fromkeys(size for _, size in times))
+    said = []
+    for name in names:
+        if name.startswith("GPU"):
+            won = [size for size in sizes if times[name, size] < times["Numba threads", size]]
+            if won == sizes:
+                said.append(f"{name} is faster than Numba threads at every batch size.")
+            elif won and won == sizes[-len(won) :]:
+                said.append(f"{name} is faster than Numba threads from batch size {won[0]:,} on.")
+            elif won:
+                said.append(f"{name} is faster than Numba threads at batch size {listed([f'{n:,}' for n in won])}.")
+            else:
+                said.append(f"{name} is slower than Numba threads at every batch size.")
+    return " ".join(said)
 
 
 def small_table(results):
     """Where the GPU is slower: work that is too small for it, and the first step, which compiles."""
     names = [row["name"] for row in results["ladder"] if row["name"] != "GPU naive"]
-    rows = [(work["work"], {name: s["median"] for name, s in work["seconds"].items()}) for work in results["small"]]
-    for key, work in (("compiled_seconds", "first batch ever: compile"), ("cached_seconds", "first batch: load")):
-        rows.append((work, {row["name"]: row[key] for row in results["first_steps"]}))
-    plain = next(row for row in results["batches"] if row["name"] == "plain Python")["image_seconds"]["median"]
-    for _, seconds in rows[-2:]:
-        seconds["plain Python"] = 64 * plain  # a batch of 64, as for the others; it has nothing to compile
     cells = []
-    for work, seconds in rows:
+    for work, seconds in small_works(results).items():
         winner = min((name for name in names if name in seconds), key=seconds.get)
         cells.append((work, *(seconds_text(seconds[name]) if name in seconds else "" for name in names), winner))
-    return markdown(("one image, first batch", *names, "fastest"), cells)
+    note = (
+        "A step with one image is timed in an epoch of such steps; reading begins and ends on the host. A first batch "
+        "has 64 images: the first ever compiles, the first of a process loads what is kept on the disk."
+    )
+    table = markdown(("one image, or the first batch", *names, "fastest"), cells)
+    return f"{table}\n\n{note} {lost_said(results)}".strip()
+
+
+def small_works(results):
+    """{work: {name: seconds}}: a step with one image, reading one, and the first batch with and without compiling."""
+    works = {row["work"]: {name: s["median"] for name, s in row["seconds"].items()} for row in results["small"]}
+    plain = next(row for row in results["batches"] if row["name"] == "plain Python")["image_seconds"]["median"]
+    for key, work in (("compiled_seconds", "the first batch ever"), ("cached_seconds", "the first batch of a process")):
+        works[work] = {row["name"]: row[key] for row in results["first_steps"]}
+        works[work]["plain Python"] = 64 * plain  # a batch of 64, as for the others; it has nothing to compile
+    return works
+
+
+def lost_said(results):
+    """Where the GPU loses, work by work: how much faster the fastest is than the best of the GPU."""
+    lost = []
+    for work, seconds in small_works(results).items():
+        gpu = {name: value for name, value in seconds.items() if name.startswith("GPU")}
+        winner = min(seconds, key=seconds.get)
+        if gpu and winner not in gpu:
+            best = min(gpu, key=gpu.get)
+            lost.append(f"{work} ({winner} is {three_digits(gpu[best] / seconds[winner])} times as fast as {best})")
+    return f"The GPU loses here: {listed(lost)}." if lost else ""

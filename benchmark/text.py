@@ -40,3 +40,15 @@ def epochs_text(count):
 def percent_text(share):
     """0.9739 -> "97.39%"; None -> ""."""
     return "" if share is None else f"{share:.2%}"
+
+
+def listed(words):
+    """["a", "b", "c"] -> "a, b and c"."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def share_text(share):
+    """0.660 -> "66 %", 0.165 -> "16.5 %", 0.996 -> "99.6 %": a digit more where the share is small, or nearly all."""
+    percent = 100 * share
+    return f"{percent:.1f} %" if 0 < percent < 20 or 99 < percent < 100 else f"{percent:.0f} %"

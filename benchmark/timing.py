@@ -24,9 +24,33 @@ def time_calls(call, calls=CALLS, synchronize=lambda: None):
     return summary(samples[1:])
 
 
+def time_launches(launch, calls=CALLS, synchronize=lambda: None):
+    """Summary of the seconds until launch() returns, which is before its kernels have run: the waiting is not timed."""
+    samples = []
+    for _ in range(1 + calls):
+        synchronize()
+        start = time.perf_counter()
+        launch()
+        samples.append(time.perf_counter() - start)
+    synchronize()
+    return summary(samples[1:])
+
+
 def summary(samples):
-    """The median of the samples with its spread: {"median", "min", "max", "n"}."""
-    return {"median": float(np.median(samples)), "min": min(samples), "max": max(samples), "n": len(samples)}
+    """The median of the samples and their spread: {"median", "min", "max", "n", "low", "high"}.
+
+    low, high: a quarter of the samples is below, and a quarter above.
+    """
+    low, median, high = (float(value) for value in np.percentile(samples, (25, 50, 75)))
+    return {"median": median, "min": min(samples), "max": max(samples), "n": len(samples), "low": low, "high": high}
+
+
+def differ(one, other):
+    """Whether two summaries differ clearly: their middle halves do not overlap.
+
+    The middle half, because the largest of many samples is often one in which the machine did something else.
+    """
+    return one["high"] < other["low"] or other["high"] < one["low"]
 
 
 def scaled(statistic, factor):

@@ -12,10 +12,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import HAS_GPU, NO_SIMULATOR, ROOT
+from invented_results import invented_results
 from PIL import Image
 
 import bench
-from benchmark import agreement, charts, machine, peers, report, rungs, tables, text, timing
+from benchmark import agreement, charts, gpu_tables, machine, peers, report, rungs, tables, text, timing
 from benchmark.rungs import LADDER, Settings, Trained
 from cnn_jit import CNNJit
 from errors import UserError
@@ -28,9 +29,10 @@ import bench, functools
 bench.FULL, bench.TESTS, bench.Settings = 300, 200, functools.partial(bench.Settings, repeats=2)
 bench.run(bench.main)
 """
-CHARTS = {"epoch_time", "learning", "ladder", "batch_sizes"} | ({"blocks"} if HAS_GPU else set())
+CHARTS = {"learning", "ladder", "batch_sizes"} | ({"blocks", "step"} if HAS_GPU else set())
 ALL_RUNGS = [rung.name for rung in LADDER]
 RESULTS = ROOT / "results" / "bench.json"
+LADDER_BLOCK = f"{report.begin('ladder')}\nold\n{report.END}"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,8 @@ def test_a_run_writes_whole_results(small_run):
     first = results["first_steps"]
     assert sum(row["compiled_seconds"] for row in first) > sum(row["cached_seconds"] for row in first)
     assert [row["batch_size"] for row in results["fastest"]["epochs"]] == list(bench.LARGE_BATCHES)
+    assert results["seconds"] and all(seconds >= 0 for seconds in results["seconds"].values())
+    assert {row["block"] for row in results["blocks"]["kernels"]} == {"8x8", "16x16", "32x32"}
     assert report.all_tables(results) in printed
 
 
@@ -97,7 +101,10 @@ def test_every_chart_is_a_picture_with_something_on_it(small_run, name):
 @pytest.mark.skipif(not HAS_GPU, reason="needs a CUDA GPU")
 def test_a_run_on_a_gpu_measures_the_gpu(small_run):
     results = json.loads((small_run[0] / "bench.json").read_text())
-    assert [row["block"] for row in results["blocks"]] == ["8x8", "16x16", "32x32"]
+    assert all(row["registers"] > 0 and 0 < row["occupancy"] <= 1 for row in results["blocks"]["kernels"])
+    assert len(results["step"]["kernels"]) == 11 and results["step"]["in_a_row"]["median"] > 0
+    assert set(results["wrong_timing"]["wrong"]) == set(gpu_tables.MISTAKES)
+    assert not [line for line in results["left_out"] if "block shapes" in line or "a step" in line or "wrong" in line]
     assert results["machine"]["gpu"] and results["card"]["multiprocessors"] > 0
     assert all(0 <= row["share"] <= 1 for row in results["copies"]) and results["copies"]
     assert results["card"]["floor"] is None or all(row["times_floor"] > 0 for row in results["ladder"][2:])
@@ -151,6 +158,7 @@ def test_an_engine_that_learns_something_else_ends_the_run(monkeypatch, tmp_path
 
     wrong = LADDER[1]._replace(engine=Disturbed)
     monkeypatch.setattr(bench, "ladder", lambda num_filters: ([LADDER[0], wrong], []))
+    monkeypatch.setattr(bench.first_step, "measure_all", lambda *_: [])
     assert bench.main(["--epoch", "1", "--images", "20", "--filters", "2", "--output", str(tmp_path / "out")]) == 1
     printed, errors = capsys.readouterr()
     assert printed == "" and not list((tmp_path / "out").iterdir())
@@ -221,7 +229,8 @@ def test_the_fastest_is_the_one_that_was_measured_to_be_it(monkeypatch):
     seconds = {"plain Python": 9, "Numba threads": 3, "GPU naive": 1, "GPU layers": 2, "GPU graph": 4, "GPU epoch": 5}
     rows = [{"name": name, "epoch_seconds": {"median": value}} for name, value in seconds.items()]
     for available, fastest in ((LADDER, "GPU layers"), (LADDER[:2], "Numba threads"), (LADDER[:3], "Numba threads")):
-        found = bench.measure_fastest(available, rows, some_data(), Settings())
+        trainings = bench.Trainings(some_data(), Settings())
+        found = bench.measure_fastest(available, rows, trainings, some_data(), Settings())
         assert found["name"] == fastest and len(found["epochs"]) == 3 and found["target"] is None
 
 
@@ -236,8 +245,11 @@ def test_copies_and_blocks_are_measured_on_the_rungs_that_are_there(monkeypatch,
     cases += ["GPU naive: every call copies"] if "layers" in allowed else []
     assert [row["case"].startswith(case) for row, case in zip(found, cases, strict=True)] == [True] * len(cases)
     assert all(0 <= row["share"] <= 1 for row in found)
-    if "layers" not in allowed:
-        assert bench.measure_blocks(available, some_data(), Settings()) == []
+    monkeypatch.setattr(bench.kernels, "block_rows", lambda *arguments: ([arguments], []))
+    blocks = bench.measure_blocks(available, some_data(), Settings(filters=2), [])
+    names = [rung.name for rung in available if rung.path in ("layers", "graph")]
+    assert [row["name"] for row in blocks["epochs"]] == [name for name in names for _ in range(3)]
+    assert (blocks["kernels"][0][3] is not None) == ("layers" in allowed), "without these kernels nothing is timed"
 
 
 @pytest.mark.parametrize("allowed", GPU_SUBSETS)
@@ -255,10 +267,8 @@ def test_the_test_set_is_read_with_any_gpu_rung(gpu, allowed):
 
 @pytest.fixture(scope="module")
 def all_results():
-    """The results that the README shows, with every rung in them."""
-    if not RESULTS.exists():
-        pytest.skip("no results are kept")
-    return json.loads(RESULTS.read_text())
+    """Results with every rung and every part in them."""
+    return invented_results()
 
 
 def only(names, results):
@@ -270,8 +280,14 @@ def only(names, results):
     if not any(name.startswith("GPU") for name in names):
         results["inference"] = [row for row in results["inference"] if not row["name"].startswith("GPU")]
         results["card"] = {"floor": None}
+        results["step"] = results["wrong_timing"] = None
+    results["blocks"]["epochs"] = [row for row in results["blocks"]["epochs"] if row["name"] in names]
+    if results["step"]:
+        results["step"]["rungs"] = {name: t for name, t in results["step"]["rungs"].items() if name in names}
+        results["step"]["barrier"] = results["step"]["barrier"] if "GPU epoch" in names else None
     if "GPU layers" not in names:
-        results["blocks"] = []
+        for row in results["blocks"]["kernels"]:
+            row |= dict.fromkeys(("registers", "shared_bytes", "occupancy", "seconds"))
     for held in (results["agreement"]["engines"], *(row["seconds"] for row in results["small"])):
         for name in set(held) - set(names):
             del held[name]
@@ -306,8 +322,20 @@ def test_steps_as_text(factor, expected):
 
 def test_statistics():
     found = timing.summary([3.0, 1.0, 2.0, 10.0, 2.5])
-    assert found == {"median": 2.5, "min": 1.0, "max": 10.0, "n": 5}
-    assert timing.scaled(found, 2) == {"median": 5.0, "min": 2.0, "max": 20.0, "n": 5}
+    assert found == {"median": 2.5, "min": 1.0, "max": 10.0, "n": 5, "low": 2.0, "high": 3.0}
+    assert timing.scaled(found, 2) == {"median": 5.0, "min": 2.0, "max": 20.0, "n": 5, "low": 4.0, "high": 6.0}
+
+
+def test_two_times_differ_when_their_middle_halves_do():
+    slow, fast = timing.summary([5, 6, 7, 8, 100]), timing.summary([1, 2, 3, 4, 99])
+    assert timing.differ(slow, fast) and timing.differ(fast, slow), "a single slow sample does not hide it"
+    assert not timing.differ(slow, slow) and not timing.differ(slow, timing.summary([4, 5, 6.5, 7, 8]))
+
+
+def test_the_waiting_after_a_launch_is_not_timed():
+    calls = []
+    found = timing.time_launches(lambda: calls.append("launch"), 2, lambda: (calls.append("wait"), time.sleep(0.02)))
+    assert found["n"] == 2 and found["max"] < 0.02 and calls == ["wait", "launch"] * 3 + ["wait"]
 
 
 def test_the_first_call_is_not_timed():
@@ -356,20 +384,58 @@ def test_labels_are_moved_apart():
 def test_tables_go_between_the_markers(small_run, tmp_path, script):
     """As a process that starts in another folder than that of bench.py."""
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    readme.write_text(f"before\n{LADDER_BLOCK}\nbetween\n{report.begin('machine')}{report.END}\nafter\n")
     assert script("bench.py", "--readme", "README.md", "--output", small_run[0], cwd=tmp_path) == ("", "", 0)
     written = readme.read_text()
     assert written.startswith("before\n") and written.endswith("\nafter\n") and "old" not in written
-    assert "| plain Python" in written and written.count(report.BEGIN) == written.count(report.END) == 1
+    assert written.index("| plain Python") < written.index("\nbetween\n") < written.index("Measured ")
+    assert written.count("<!-- bench:") == 4
     report.update_readme(readme, small_run[0] / "bench.json")
     assert readme.read_text() == written, "twice is the same as once"
 
 
 def test_the_tables_in_the_readme_are_those_of_the_results():
-    readme = ROOT / "README.md"
-    if not readme.exists() or not RESULTS.exists() or report.BEGIN not in readme.read_text():
-        pytest.skip("the README holds no tables")
-    assert report.all_tables(json.loads(RESULTS.read_text())) in readme.read_text()
+    if json.loads(RESULTS.read_text())["format"] != report.FORMAT:
+        pytest.skip(
+            "results/bench.json is of an earlier bench.py: run `python bench.py --epoch 5` where there is a GPU"
+        )
+    text = (ROOT / "README.md").read_text()
+    assert report.filled(text, report.load_results(RESULTS), "README.md") == text
+
+
+def test_results_of_an_earlier_version_are_one_line(tmp_path, refused, all_results):
+    readme = tmp_path / "README.md"
+    readme.write_text(LADDER_BLOCK)
+    (tmp_path / "bench.json").write_text(json.dumps(all_results | {"format": 1}))
+    refused(("--readme", readme, "--output", tmp_path), tmp_path / "bench.json", "make it anew", "bench.py --epoch 5")
+    assert readme.read_text() == LADDER_BLOCK
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("no markers", "no markers"),
+        ("<!-- bench:ladders --><!-- bench:end -->", "<!-- bench:ladders --> is unknown"),
+        ("<!-- bench:end --><!-- bench:ladder -->", "ends nothing"),
+        ("<!-- bench:ladder -->", "has no <!-- bench:end -->"),
+        ("<!-- bench:ladder --><!-- bench:floor --><!-- bench:end -->", "before <!-- bench:floor -->"),
+    ],
+)
+def test_wrong_markers_get_one_line_and_the_file_stays_as_it_is(tmp_path, refused, all_results, content, words):
+    readme = tmp_path / "README.md"
+    readme.write_text(content)
+    (tmp_path / "bench.json").write_text(json.dumps(all_results))
+    refused(("--readme", readme, "--output", tmp_path), readme, words)
+    assert readme.read_text() == content
+
+
+def test_every_section_can_be_a_block(all_results):
+    empty = "\n".join(f"{report.begin(name)}{report.END}" for name in report.SECTIONS)
+    text = report.filled(empty, all_results, "a file")
+    assert [name for name, *_ in report.blocks_of(text, "a file")] == list(report.SECTIONS)
+    assert report.filled(text, all_results, "a file") == text
+    for section in report.SECTIONS.values():
+        assert section(all_results) and section(all_results) in text
 
 
 @pytest.fixture
@@ -384,19 +450,11 @@ def refused(in_process, one_line):
     return check
 
 
-def test_a_readme_without_markers_gets_one_line_and_stays_as_it_is(tmp_path, refused):
-    readme = tmp_path / "README.md"
-    for content in ("no markers", f"{report.END} {report.BEGIN}"):
-        readme.write_text(content)
-        refused(("--readme", readme), readme, "markers")
-        assert readme.read_text() == content
-
-
 def test_results_that_cannot_be_read_get_one_line(tmp_path, refused):
     readme, results = tmp_path / "README.md", tmp_path / "bench.json"
-    readme.write_text(f"{report.BEGIN}{report.END}")
+    readme.write_text(LADDER_BLOCK)
     refused(("--readme", readme, "--output", tmp_path), results, "No such file")
-    for content in ("{", "[]", "{}"):
+    for content in ("{", "[]", "{}", json.dumps({"format": report.FORMAT})):
         results.write_text(content)
         with pytest.raises(UserError, match="not a result of bench.py"):
             report.update_readme(readme, results)
@@ -420,7 +478,10 @@ def test_an_output_that_is_a_file_is_refused_before_anything_is_measured(tmp_pat
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to other processes")
 def test_ctrl_c_ends_in_one_line_and_writes_nothing(tmp_path):
-    """As a terminal does it, to every process of the group; what runs in the background would ignore it."""
+    """As a terminal does it, to every process of the group, here while others compile; none of them goes on.
+
+    What runs in the background would ignore it.
+    """
     printed = tmp_path / "stderr.txt"
     command = [sys.executable, str(ROOT / "bench.py"), "--output", str(tmp_path / "out")]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -428,13 +489,15 @@ def test_ctrl_c_ends_in_one_line_and_writes_nothing(tmp_path):
         process = subprocess.Popen(command, env=NO_SIMULATOR, stderr=stderr, start_new_session=True)
     try:
         deadline = time.monotonic() + 120
-        while "plain Python" not in printed.read_text() and process.poll() is None and time.monotonic() < deadline:
+        while "compilation" not in printed.read_text() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=30) == 130
     finally:
         signal.signal(signal.SIGINT, before)
         process.kill()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
     assert printed.read_text().splitlines()[-1] == "interrupted; nothing was written"
     assert "Traceback" not in printed.read_text() and not list((tmp_path / "out").iterdir())
 

@@ -44,14 +44,14 @@ def results(folder):
     import json
 
     import bench
-    from benchmark import charts
+    from benchmark import chart_style, charts
 
     class Figure:
         def savefig(self, file, dpi):
             file.write(bytes(100_000))
 
     charts.charts_of = lambda _: {"learning": lambda _: Figure()}
-    charts.plt.close = lambda _: None
+    chart_style.plt.close = lambda _: None
     found = [{"format": 1, "seconds": [which] * 20_000} for which in range(2)]
 
     def written():
