@@ -220,7 +220,8 @@ def _make_candidates(parts, height, glyphs):
     return pieces, [Candidate(members, glyph, members in whole) for members, glyph in joined.items()]
 
 
-MARKS, FROM_THINGS = 0.02, 20  # before a page is read, so many of the large things are marks, as on a page of so many
+LIKE_MARKS = 0.6, 0.3, 1.0  # the classes part, several and mark: what is several digits is seldom a mark to leave out
+MARKS, FROM_THINGS = 0.07, 10  # before a page is read, so many of the large things are marks, as on a page of so many
 ROUNDS = 10
 MOST_MARKS = 4  # to each digit; a page with more is print or a pattern, and what looks like a digit there is none
 
@@ -232,7 +233,8 @@ def _choose(candidates, pieces, probabilities, found):
     of marks on the page is estimated from what was read, and the page is read again (expectation maximisation).
     """
     writing = writing_of(found.parts, found.height, found.dark)
-    digits = probabilities[:, :NUM_CLASSES]
+    digits, others = np.split(probabilities, [NUM_CLASSES], axis=1)
+    rejected = others @ LIKE_MARKS if others.shape[1] == len(LIKE_MARKS) else others.sum(axis=1)
     as_digits = np.log(np.maximum(digits.max(axis=1), 1e-6)) + digit_weights(candidates, pieces, writing, found.dark)
     marks = [i for i, candidate in enumerate(candidates) if candidate.is_part or candidate.members.bit_count() == 1]
     is_large = [candidate.glyph.size > LARGE * writing.height for candidate in candidates]
@@ -240,7 +242,7 @@ def _choose(candidates, pieces, probabilities, found):
     sets += [sets[i] for i in marks]
     share = MARKS
     for _ in range(ROUNDS):
-        as_marks = mark_weights(candidates, 1 - digits.sum(axis=1), writing.height, share)
+        as_marks = mark_weights(candidates, rejected, writing.height, share)
         chosen = best_cover(sets, [*(as_digits + np.log(1 - share)), *as_marks[marks]])
         picked = [i for i in chosen if i < len(candidates)]
         large_marks = sum(is_large[marks[i - len(candidates)]] for i in chosen if i >= len(candidates))

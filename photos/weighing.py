@@ -57,6 +57,7 @@ DIGIT = -0.25  # each digit more must be worth it: of two readings that are equa
 HEIGHTS, STROKES, DARKNESSES = 0.5, 0.25, 0.2  # how much digits of a page differ: standard deviation of the logarithm
 UNUSUAL = -5.0  # nothing unusual makes a digit less likely than this: there are exceptions
 SMALLEST = 0.25  # a digit is at least so high, as a share of the usual height
+WIDEST, WIDTHS = 1.2, 0.2  # a digit is seldom wider than so many usual heights, but one with its underline is
 IMPOSSIBLE = -10.0
 GAP = -5.0  # for a gap between the pieces of a digit that is as wide as a digit is high
 CUT, CUT_NARROW = -0.5, -4.0  # for a cut; and besides, if what is cut is narrow (so much if it had no width at all)
@@ -87,10 +88,11 @@ def _usual(ratio, spread):
 
 
 def _size_weight(glyph, height):
-    """By the height; that of a digit which lies flat is taken as half its width."""
+    """By the height, where that of a digit which lies flat is taken as half its width; and by the width, if large."""
     if glyph.width > FLATTEST * glyph.height or glyph.height < SMALLEST * height:
         return IMPOSSIBLE
-    return _usual(max(glyph.height, 0.5 * glyph.width) / height, HEIGHTS)
+    too_wide = max(1.0, glyph.width / (WIDEST * height))
+    return _usual(max(glyph.height, 0.5 * glyph.width) / height, HEIGHTS) + _usual(too_wide, WIDTHS)
 
 
 def _gaps(pieces):
@@ -116,7 +118,7 @@ def _cut_weight(candidate, parts, height):
 # -- as a mark --------------------------------------------------------------------------------------------------------
 
 SMALL = 0.25  # of the height of a digit: what is not longer is a mark as easily as a part of a digit
-SUREST = 0.02  # the least probability of a mark that is believed: the network is too sure of strange shapes
+SUREST = 0.007  # the least probability of a mark that is believed: the network is too sure of strange shapes
 
 
 def mark_weights(candidates, rejected, height, share):

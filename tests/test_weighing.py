@@ -51,6 +51,13 @@ def test_unusual_heights_are_less_likely():
     assert weight(digit_at(9, 9, 40, width=130)) <= weighing.IMPOSSIBLE < weight(digit_at(9, 9, 50, width=130))
 
 
+def test_a_digit_that_is_wider_than_the_digits_are_high_is_less_likely():
+    strokes = Writing(HEIGHT, digit_at(9, 9).stroke, DARKNESS)
+    usual, *wide = (weight(digit_at(9, 9, 100, width), writing=strokes) for width in (100, 130, 160, 180))
+    assert usual == pytest.approx(weight(digit_at(9, 9, 100, 110), writing=strokes), abs=0.02)
+    assert falls([usual, *wide]) and wide[-1] < usual - 1
+
+
 @pytest.mark.parametrize("strokes", [(10, 14, 18), (10, 7, 5)])
 def test_unusual_strokes_are_less_likely_and_never_impossible(strokes):
     writing = WRITING._replace(stroke=digit_at(9, 9).stroke)
