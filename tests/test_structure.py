@@ -25,7 +25,8 @@ FLOORS = {
         "model_file", "network", "quiet_start", "sizes",
     },
     "layers": {
-        "conv_gpu", "epoch_gpu", "epoch_plan", "layer_check", "layers_gpu", "naive_gpu", "pool_gpu", "softmax_gpu",
+        "compile_apart", "conv_gpu", "epoch_gpu", "epoch_plan", "layer_check", "layers_gpu", "naive_gpu", "pool_gpu",
+        "softmax_gpu",
     },
     "training": {"training"},
     "networks": {"cnn_cpu", "cnn_gpu", "cnn_jit", "cnn_numpy"},
