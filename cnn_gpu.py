@@ -27,6 +27,11 @@ methods:
 if __name__ == "__main__":
     import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
 
+    # isort: split
+    import mnist_data
+
+    mnist_data.begin_to_load()  # the imports below take longer than that
+
 import sys
 
 import numpy as np
