@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 from numba import config, cuda
@@ -20,20 +21,23 @@ from sizes import IMAGE_SIZE, WINDOWS
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 SOON = 1.0  # seconds; kernels that were compiled before are loaded in less
+KEPT = "*.read_images-*"  # how Numba calls the files that hold this kernel, for whatever networks
 
 
 @contextlib.contextmanager
 def reader_compiled_apart(num_filters, num_classes, relu):
-    """The block compiles other kernels. Does it take long, `read_images` for this network is compiled meanwhile.
+    """The block compiles other kernels, and meanwhile `read_images` for this network is compiled in a process.
 
-    If it does not, they were compiled before, and so was this one: then no process is started. At the end of the block
-    the process is waited for; if the block raises, Ctrl-C included, it is ended.
+    If the block does not take long, its kernels were compiled before, and so was this one: then no process is started.
+    Where nothing was ever compiled, it starts at once. At the end of the block it is waited for; if the block raises,
+    Ctrl-C included, it is ended.
     """
     if SIMULATED:  # nothing is compiled
         yield
         return
     started = []
-    timer = threading.Timer(SOON, _start, [started, (num_filters, num_classes, relu)])
+    soon = SOON if any(Path(config.CACHE_DIR).rglob(KEPT)) else 0
+    timer = threading.Timer(soon, _start, [started, (num_filters, num_classes, relu)])
     timer.start()
     try:
         yield

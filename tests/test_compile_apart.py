@@ -1,6 +1,5 @@
 """A kernel that another process compiles: it is found in the cache, and no process is started or left for nothing."""
 
-import os
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 
 
 @pytest.fixture
-def processes(monkeypatch):
+def processes(monkeypatch, tmp_path):
     """The processes that are started, which sleep instead; and kernels that are compiled, though it be a simulator."""
     started = []
 
@@ -39,6 +38,9 @@ def processes(monkeypatch):
     before = subprocess.Popen
     monkeypatch.setattr(compile_apart, "SIMULATED", False)
     monkeypatch.setattr(compile_apart, "SOON", 0.1)
+    monkeypatch.setattr(compile_apart.config, "CACHE_DIR", str(tmp_path))
+    (tmp_path / "some_network").mkdir()
+    (tmp_path / "some_network" / "epoch_gpu.kernels.locals.read_images-801.py311.nbi").touch()
     monkeypatch.setattr(subprocess, "Popen", sleep)
     return started
 
@@ -48,6 +50,15 @@ def test_what_is_loaded_starts_no_process(processes):
         pass
     time.sleep(0.2)
     assert processes == []
+
+
+def test_where_nothing_was_compiled_the_process_starts_at_once(processes, monkeypatch, tmp_path):
+    monkeypatch.setattr(compile_apart, "SOON", 1000)
+    for path in (tmp_path / "some_network").iterdir():
+        path.unlink()
+    with reader_compiled_apart(*WORK):
+        time.sleep(0.1)
+    assert [process.poll() for process in processes] == [0]
 
 
 def test_the_process_is_waited_for(processes):
@@ -94,6 +105,6 @@ def test_the_network_finds_what_was_compiled_apart(tmp_path):
     environment = NO_SIMULATOR | {"NUMBA_CACHE_DIR": str(tmp_path)}
     assert list(tmp_path.iterdir()) == []
     subprocess.run([sys.executable, "-c", COMPILE.format(3, 13, True)], cwd=ROOT, env=environment, check=True)
-    assert os.listdir(tmp_path) != []
+    assert list(tmp_path.rglob(compile_apart.KEPT)) != []
     done = subprocess.check_output([sys.executable, "-c", READ], cwd=ROOT, env=environment, text=True)
     assert done.split() == ["1", "0"]

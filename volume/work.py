@@ -64,7 +64,7 @@ def cached_model(path, expected_hash, device):
     return load_model(path, device)
 
 
-_one_at_a_time = threading.Lock()  # a Dask worker may call from several threads, which the compiled network is not for
+_one_at_a_time = threading.Lock()  # a Dask worker may call from several threads, but here a process has one core
 
 
 def work(task):
