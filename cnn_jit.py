@@ -22,11 +22,6 @@ windows see at the same place lies side by side, and the activations and weights
 if __name__ == "__main__":
     import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
 
-    # isort: split
-    import mnist_data
-
-    mnist_data.begin_to_load()  # the imports below take longer than that
-
 import math
 
 import numba
