@@ -20,11 +20,9 @@ import os
 import sys
 from pathlib import Path
 
-import numba
-from tqdm import tqdm
-
 from errors import Parser, UserError, number, run
 from photos.drawing import OutputNames, Said, failure_sheet, save_image
+from photos.processes import cores
 from photos.scoring import read_manifest, report, score_pictures
 from volume import sharing
 from volume.listing import listed, pictures
@@ -87,7 +85,7 @@ def add_arguments(parser):
         "--device",
         choices=("auto", "cuda", "cpu"),
         default="auto",
-        help=f"where the network runs; auto: from {FEW} pictures on, on all cores of the CPU, which is faster there",
+        help="where the network runs; auto: on the CPU, which has read a picture before a GPU is ready",
     )
     add(
         "--processes",
@@ -112,10 +110,11 @@ class Complaints:
 
     def __init__(self):
         self.count = 0
+        self.write = print
 
     def __call__(self, error):
         self.count += 1
-        tqdm.write(f"analyze.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        self.write(f"analyze.py: error: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def read_and_print(args):
@@ -125,10 +124,11 @@ def read_and_print(args):
         kept = stack.enter_context(ResultFile(args.resume)) if args.resume else None
         files = names_of(args, complain)
         first = list(itertools.islice(files, 2))
-        show = printer(args, kept, headed=len(first) > 1)
         files = itertools.chain(first, files)
         bar = stack.enter_context(progress_bar(args, kept, len(first)))
-        said = stack.enter_context(Said(tqdm.write))
+        complain.write = bar.write
+        show = printer(args, kept, len(first) > 1, bar.write)
+        said = stack.enter_context(Said(bar.write))
         for (file, *drawn), result in stack.enter_context(read_all(files, args, kept.done if kept else ())):
             if isinstance(result, UserError):
                 complain(result)
@@ -145,8 +145,11 @@ def names_of(args, complain):
     return pictures(args.pictures, complain, leave_out=(args.output, args.debug))
 
 
-def printer(args, kept, headed):
-    """A function that takes a picture's name and its result, and prints it, or adds it to the ResultFile `kept`."""
+def printer(args, kept, headed, write):
+    """A function that takes a picture's name and its result, and prints it, or adds it to the ResultFile `kept`.
+
+    write: how to print a line, above the progress bar.
+    """
     least = args.min_confidence
     if kept:
         return lambda file, result: kept.add(as_json(file, result, least))
@@ -161,20 +164,36 @@ def printer(args, kept, headed):
         else:
             text = as_text(file, result, least, headed)
         if text is not None and sys.stdout is not None:
-            tqdm.write(text)  # above the progress bar
+            write(text)
             sys.stdout.flush()
 
     return show
 
 
+class NoBar(contextlib.nullcontext):
+    """Stands in for a progress bar where none is shown: tqdm takes time to import."""
+
+    write = staticmethod(print)
+
+    def __enter__(self):
+        return self
+
+    def update(self):
+        pass
+
+
 def progress_bar(args, kept, at_least):
     """A bar on stderr for more than one picture, if a person looks at it. With the time left, if all can be counted."""
     shown = at_least > 1 and sys.stderr is not None and sys.stderr.isatty()
+    if not shown:
+        return NoBar()
     total = None
-    if shown and (args.files_from is None or os.path.isfile(args.files_from)):  # a pipe can be read only once
+    if args.files_from is None or os.path.isfile(args.files_from):  # a pipe can be read only once
         done = kept.done if kept else ()
         total = sum(file not in done for file in names_of(args, lambda error: None))
-    return tqdm(total=total, unit=" pictures", dynamic_ncols=True, smoothing=0.05, disable=not shown)
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=" pictures", dynamic_ncols=True, smoothing=0.05)
 
 
 @contextlib.contextmanager
@@ -191,7 +210,7 @@ def read_all(files, args, done=()):
     named = ((file, *(names and str(names.of(file)) for names in (drawn, sheets))) for file in files)
     ahead = (names for names in named if names[0] not in done)
     first = list(itertools.islice(ahead, FEW))
-    count = args.processes or (1 if len(first) < FEW or args.device == "cuda" else numba.get_num_threads())
+    count = args.processes or (1 if len(first) < FEW or args.device == "cuda" else cores())
     device = args.device if count == 1 and not args.cluster else "cpu"
     place = os.path.abspath if args.cluster else str  # workers stand in another folder
     model = args.model and place(args.model), model_hash(args.model or DEFAULT_MODEL), device

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from errors import Parser, number, run
-from gpu_launch import DEVICES
+from gpu_launch import DEVICES, gpu_problem, use_gpu
 from sizes import IMAGE_SIZE
-from volume.work import DEFAULT_MODEL, load_model
+from volume.work import DEFAULT_MODEL
 from web.server import PageServer, listen, serve
 
 PORT = 2828  # pixels of an image
@@ -35,7 +35,7 @@ def main(argv=None):
     # take the core that the other one needs: on a busy machine the training stands still. It shall sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     listening = listen(args.host, args.port)
-    network = load_model(args.model, args.device)
+    network = load_network(args.model, args.device)
     network.predict(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8))  # compiles it, the first time: not while one draws
     page_server = PageServer(network, Path(args.model).name, CORRECTIONS)
     port = listening.getsockname()[1]
@@ -58,6 +58,18 @@ def parse_arguments(argv=None):
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where the networks run and train")
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     return parser.parse_args(argv)
+
+
+def load_network(path, device):
+    """The network of a model file, as the engine in which the page also trains; device: "auto", "cuda" or "cpu".
+
+    Raises UserError when the file is no model, or when "cuda" is asked for and there is no GPU.
+    """
+    if (device == "auto" and gpu_problem() is None) or (device == "cuda" and use_gpu(device)):
+        from cnn_gpu import CNNGPU as Engine  # here, because each takes time to import, and one is enough
+    else:
+        from cnn_jit import CNNJit as Engine
+    return Engine.load(path)
 
 
 def page_address(host, port):

@@ -7,7 +7,6 @@ Every file is checked against the SHA-256 of its decompressed content. A missing
 mirror and, once it is whole, written to data/.
 """
 
-import gzip
 import hashlib
 import http.client
 import io
@@ -15,6 +14,7 @@ import queue
 import threading
 import urllib.request
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,11 +61,23 @@ def load(folder=DATA_DIR):
     return MNIST(*(load_file(Path(folder), name) for name in SHA256))
 
 
+_begun = {}  # path -> Future of what `read_checked` gives
+
+
+def begin_to_load(folder=DATA_DIR):
+    """Read the files that are there, for the next `load`, in threads: meanwhile the caller has something else to do."""
+    threads = ThreadPoolExecutor(len(SHA256))
+    for name in SHA256:
+        _begun[folder / name] = threads.submit(read_checked, folder / name, name)
+    threads.shutdown(wait=False)
+
+
 def load_file(folder, name):
     """The array of one file of the set, by its name in SHA256; see `load`. folder: a Path."""
     problem = "is missing"
     if (folder / name).is_file():
-        array, problem = read_checked(folder / name, name)
+        begun = _begun.pop(folder / name, None)
+        array, problem = begun.result() if begun else read_checked(folder / name, name)
         if problem is None:
             return array
     return _fetch(folder, name, problem)
@@ -77,13 +89,21 @@ def read_checked(file, name):
     file: a path, or a binary file. name: which file of the set it should be.
     """
     try:
-        with gzip.open(file) as unpacker:
-            content = unpacker.read(LONGEST + 1)  # and not all that a forged file may unpack to
+        content = _unpack(file.read() if hasattr(file, "read") else Path(file).read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         return None, f"cannot be read ({error})"
     if hashlib.sha256(content).hexdigest() != SHA256[name]:
         return None, "has been altered (its SHA-256 is not that of MNIST)"
     return mnist.parse_idx(io.BytesIO(content)), None
+
+
+def _unpack(packed):
+    """What is in the bytes of a gzip file; of a forged file, which may unpack to very much, only the beginning."""
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: gzip's header. The gzip module reads in small pieces, ...
+    content = unpacker.decompress(packed, LONGEST + 1)  # ... and one call leaves Python to the other threads meanwhile
+    if len(content) <= LONGEST and not unpacker.eof:
+        raise EOFError("it ends too early")
+    return content
 
 
 # -- fetching ---------------------------------------------------------------------------------------------------------

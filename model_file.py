@@ -5,7 +5,6 @@ and the recipe of the training. It is read without pickle, which could run code,
 """
 
 import errno
-import importlib.metadata
 import json
 import os
 import platform
@@ -42,7 +41,9 @@ def write_model(path, parameters, meta):
 
     Raises UserError when parameters or meta do not fit this network, or when the file cannot be written.
     """
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "numba", "numba-cuda")}
+    from importlib.metadata import version  # it takes time to import, and who only reads a model does without
+
+    versions = {name: version(name) for name in ("numpy", "numba", "numba-cuda")}
     meta = {**meta, "format": FORMAT, "versions": {"python": platform.python_version(), **versions}}
     problem = model_problem(parameters, meta)
     if problem:

@@ -4,9 +4,10 @@
 
 The classes are the ten digits, C = 10, unless the network is made with more (up to 32): the others are no digits.
 
-`Network` is the base of `CNN` (plain Python), `CNNJit` (CPU threads) and `CNNGPU` (CUDA). An engine adds only how it
-holds its parameters, how it trains one epoch and how it computes the logits of a batch. So two engines with the same
-seed learn the same from the same images, up to rounding: every engine adds up in an order of its own.
+`Network` is the base of `CNN` (plain Python), `CNNJit` (CPU threads), `CNNGPU` (CUDA), and `CNNNumpy`, which only
+reads. An engine adds only how it holds its parameters, how it trains one epoch and how it computes the logits of a
+batch. So two engines with the same seed learn the same from the same images, up to rounding: every engine adds up in an
+order of its own.
 """
 
 import time
@@ -14,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distortion import distort_images, draw_distortions
 from errors import UserError
 from model_file import ACTIVATIONS, MAX_LOGIT, Parameters, largest_logit, read_model, write_model
 from sizes import IMAGE_SIZE, MAX_CLASSES, NUM_CLASSES, POOLED_SIZE
@@ -120,6 +120,8 @@ class Network:
 
     def _distort(self, data, epoch):
         """The data of `_train_epoch` for an epoch that distorts every image. data: what `_place` returned."""
+        from distortion import distort_images, draw_distortions  # compiled, and who only reads waits for no compiler
+
         images, labels = data
         return distort_images(images, draw_distortions(len(images), self.seed, epoch)), labels
 

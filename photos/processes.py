@@ -4,15 +4,12 @@ Nothing else in the project starts such processes. How they and Ctrl-C get along
 """
 
 import contextlib
-import multiprocessing
 import os
 import sys
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 
 import cv2
-import numba
-from tqdm import tqdm
 
 import interrupts
 
@@ -27,9 +24,11 @@ def in_processes(jobs, meanwhile=None):
     the cores is left free for it. With one core, or too few images for two processes, all is done here, and
     meanwhile() is not called.
     """
+    from tqdm import tqdm  # imported where it is needed, as in `start_processes`
+
     counts = [len(images) for _, images, *_ in jobs]
-    cores = numba.get_num_threads()
-    processes = min(cores - cores // 4 if meanwhile else cores, sum(counts) // CHUNK)
+    free = cores() // 4 if meanwhile else 0
+    processes = min(cores() - free, sum(counts) // CHUNK)
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(
             tqdm(desc="normalising", total=sum(counts), unit=" images", unit_scale=True, dynamic_ncols=True)
@@ -61,8 +60,16 @@ def _call(job, count, bar):
     return result
 
 
+def cores():
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def start_processes(count):
     """An executor of so many processes. They start when they get work, in `interrupts.held_while_processes_start`."""
+    import multiprocessing  # these take time to import, and only few callers start processes
+    from concurrent.futures import ProcessPoolExecutor
+
     if sys.platform == "win32":
         count = min(count, 61)  # Windows cannot wait for more at a time
     spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads or CUDA may hang
@@ -76,12 +83,13 @@ def _start_process():
 
 
 def use_one_core():
-    """Let the libraries use one thread from now on: there is a process for every core."""
+    """Let OpenCV use one thread from now on: there is a process for every core."""
     cv2.setNumThreads(1)
-    numba.set_num_threads(1)
 
 
 def _end_with_parent():
     """A parent that is killed cannot end its processes, which would wait for jobs for ever."""
-    multiprocessing.parent_process().join()
+    from multiprocessing import parent_process
+
+    parent_process().join()
     os._exit(1)

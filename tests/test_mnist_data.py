@@ -69,6 +69,17 @@ def test_the_set_as_it_is_shipped(mnist):
     assert (mnist.train_images.min(), mnist.train_images.max()) == (0, 255)
 
 
+def test_what_was_begun_is_not_read_again(mnist, folder, mirror, monkeypatch):
+    mnist_data.begin_to_load(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(mnist_data, "read_checked", None)
+        for found, wanted in zip(mnist_data.load(folder), mnist, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    (folder / LABELS).write_bytes(b"damaged since")
+    with pytest.raises(UserError, match="cannot be read"):  # and the next time all are read anew
+        mnist_data.load(folder)
+
+
 KINDS = ["truncated", "altered", "shorter", "empty", "not gzip", "not IDX", "garbled"]
 
 
@@ -83,6 +94,17 @@ def test_a_bad_file_is_fetched_again(kind, folder, mirror):
     np.testing.assert_array_equal(loaded.test_labels[:5], [7, 2, 1, 0, 4])
     assert (folder / LABELS).read_bytes() == whole
     assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated"])
+def test_a_bad_file_that_was_begun_is_fetched_too(kind, folder, mirror):
+    whole = (folder / LABELS).read_bytes()
+    (mirror / LABELS).write_bytes(whole)
+    (folder / LABELS).unlink()
+    if kind != "missing":
+        (folder / LABELS).write_bytes(damaged(kind, whole))
+    mnist_data.begin_to_load(folder)
+    np.testing.assert_array_equal(mnist_data.load(folder).test_labels[:5], [7, 2, 1, 0, 4])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,6 +15,7 @@ import gpu_launch
 from cnn_cpu import CNN
 from cnn_gpu import CNNGPU, PATHS, RUNGS, path_problem, possible_path
 from cnn_jit import CNNJit
+from cnn_numpy import CNNNumpy
 from distortion import distort_images, draw_distortions
 from epoch_gpu import as_words, kernels
 from epoch_plan import MAX_FILTERS
@@ -23,6 +24,7 @@ from model_file import Parameters
 from network import epoch_order, initial_parameters
 
 ENGINES = [CNN, CNNJit, CNNGPU]
+READERS = [*ENGINES, CNNNumpy]
 # In the simulator a step takes seconds: there one filter and a handful of images, and blocks that fit them.
 GPU_FILTERS, GPU_OPTIONS = (8, {}) if HAS_GPU else (1, {"block": (4, 4)})
 
@@ -274,8 +276,8 @@ def test_training_in_two_parts_is_training_in_one(engine, mnist, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("reader", ENGINES)
-@pytest.mark.parametrize(("writer", "classes"), [*((engine, 10) for engine in ENGINES), (CNNJit, 13)])
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(("writer", "classes"), [*((engine, 10) for engine in READERS), (CNNJit, 13)])
 def test_a_model_file_means_the_same_to_every_engine(writer, classes, reader, mnist, tmp_path):
     network = make(writer, filters=1, classes=classes)
     network.save(tmp_path / "model.npz", test_accuracy=0.5)
@@ -328,8 +330,28 @@ def test_jit_learns_to_read(mnist):
     assert network.evaluate(mnist.test_images, mnist.test_labels)[1] > 0.9
 
 
+@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize(("filters", "classes"), [(1, 10), (5, 32), (64, 13)])
+def test_numpy_reads_as_the_compiled_engine_does(filters, classes, activation, mnist):
+    """More images than it takes at a time, biases that count, and images that are all black or all white: ties."""
+    random = np.random.default_rng(5)
+    start = initial_parameters(filters, 5, classes)
+    parameters = Parameters(*(array + random.normal(0, 0.1, array.shape).astype(np.float32) for array in start))
+    images = np.concatenate([mnist.test_images[:40], np.zeros((1, 28, 28), np.uint8), np.full((1, 28, 28), 255, "u1")])
+    found, wanted = (
+        engine(filters, activation, 5, classes, parameters).logits(images) for engine in (CNNNumpy, CNNJit)
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    assert np.ptp(wanted, axis=0).min() > 0.1, "the images are not read as if they were all the same"
+
+
+def test_numpy_does_not_learn(mnist):
+    with pytest.raises(NotImplementedError):
+        CNNNumpy(1).fit(mnist.train_images[:2], mnist.train_labels[:2])
+
+
 @pytest.mark.parametrize("classes", [10, 32])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", READERS)
 def test_no_images_have_no_probabilities(engine, classes):
     assert make(engine, classes=classes).predict(np.zeros((0, 28, 28), np.uint8)).shape == (0, classes)
 

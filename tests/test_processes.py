@@ -3,7 +3,6 @@
 import signal
 from concurrent.futures import Future
 
-import numba
 import numpy as np
 import pytest
 
@@ -18,7 +17,7 @@ IMAGES = np.zeros((4, 28, 28), np.uint8)
 def two_processes(monkeypatch):
     """For a few images too; and Ctrl-C as in a terminal, whatever started the tests."""
     monkeypatch.setattr(processes, "CHUNK", 1)
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

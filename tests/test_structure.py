@@ -25,11 +25,12 @@ FLOORS = {
         "model_file", "network", "quiet_start", "sizes",
     },
     "layers": {
-        "conv_gpu", "epoch_gpu", "epoch_plan", "layer_check", "layers_gpu", "naive_gpu", "pool_gpu", "softmax_gpu",
+        "compile_apart", "conv_gpu", "epoch_gpu", "epoch_plan", "layer_check", "layers_gpu", "naive_gpu", "pool_gpu",
+        "softmax_gpu",
     },
     "plots": {"plots"},
     "training": {"training"},
-    "networks": {"cnn_cpu", "cnn_gpu", "cnn_jit"},
+    "networks": {"cnn_cpu", "cnn_gpu", "cnn_jit", "cnn_numpy"},
     "scripts": {"analyze", "bench", "draw"},
 }  # fmt: skip
 MAY_IMPORT = {
@@ -45,7 +46,9 @@ MAY_IMPORT = {
     "scripts": {"shared", "layers", "photos", "training", "networks", "benchmark", "volume", "web", "scripts"},
 }
 
-# What the network and its layers do without, so that who reads them needs to know nothing of it.
+# What the network and its layers do without, so that who reads them needs to know nothing of it; and what takes so long
+# to import that a picture is read without it.
+SLOW = {"dask", "distributed", "joblib", "llvmlite", "multiprocessing", "numba"}
 HEAVY = {"cv2", "PIL", "tqdm", "matplotlib", "mnist"}
 
 LONGEST = 60  # lines of a function: what fits on a screen
@@ -170,22 +173,33 @@ def test_arrows_run_one_way():
     ]
 
 
-@pytest.mark.parametrize(
-    ("module", "without"),
-    [("network", HEAVY | {"multiprocessing"}), ("conv_gpu", HEAVY), ("pool_gpu", HEAVY), ("softmax_gpu", HEAVY)],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_the_core_imports_nothing_heavy(module, without):
-    """What numba itself imports is not ours: numba.cuda imports multiprocessing, and on Python 3.12 so does numba."""
+def loaded_by(code):
+    """The modules that a new process has loaded after this code, which may print, too."""
+    command = [sys.executable, "-c", f"{code}\nimport sys\nprint()\nprint(*sys.modules)"]
+    done = subprocess.run(command, cwd=ROOT, env=NO_SIMULATOR, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
 
-    def loaded_by(statement):
-        command = [sys.executable, "-c", f"{statement}; import sys; print(*sys.modules)"]
-        done = subprocess.run(command, cwd=ROOT, env=NO_SIMULATOR, capture_output=True, text=True, check=True)
-        return set(done.stdout.split())
 
+@pytest.mark.parametrize("module", ["conv_gpu", "pool_gpu", "softmax_gpu"])
+def test_the_core_imports_nothing_heavy(module):
+    """What numba itself imports is not ours."""
     loaded = loaded_by(f"import {module}")
     assert module in loaded and "numba" in loaded
-    assert loaded & without <= loaded_by("import numba")
+    assert loaded & HEAVY <= loaded_by("import numba")
+
+
+@pytest.mark.parametrize("module", ["network", "cnn_numpy"])
+def test_who_only_reads_waits_for_no_compiler(module):
+    loaded = loaded_by(f"import {module}")
+    assert module in loaded
+    assert loaded & (HEAVY | SLOW) == set()
+
+
+def test_analyze_loads_no_more_than_a_picture_needs():
+    """It is started for one picture more often than for many, and a person waits for every import."""
+    loaded = loaded_by("import analyze\nassert analyze.main(['samples/digits.jpg']) == 0")
+    assert {"analyze", "cv2", "PIL", "cnn_numpy"} <= loaded
+    assert loaded & (SLOW | {"cnn_jit", "cnn_gpu", "gpu_launch", "matplotlib", "mnist", "tqdm"}) == set()
 
 
 # -- what is private --------------------------------------------------------------------------------------------------

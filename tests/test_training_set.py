@@ -4,7 +4,6 @@ import ast
 import shutil
 import time
 
-import numba
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -62,7 +61,7 @@ def test_the_sets_are_the_same_for_a_seed_however_many_processes(mnist, monkeypa
     alone = sets_of_400(mnist, meanwhile=lambda: called.append("alone"))
     for module in (training_set, processes):
         monkeypatch.setattr(module, "CHUNK", 100)  # work enough for two processes
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
     shared = sets_of_400(mnist, meanwhile=lambda: called.append("shared"))
     assert called == ["shared"]
     monkeypatch.undo()

@@ -10,8 +10,7 @@ Only so many tasks are under way at a time as keep everyone busy. So neither the
 import contextlib
 import logging
 from collections import deque
-from concurrent.futures import CancelledError, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, CancelledError, wait
 
 import interrupts
 from errors import UserError
@@ -91,7 +90,7 @@ class _Processes:
                 pool = self._pools.get(apart)
                 if pool is None:
                     pool = self._pools[apart] = start_processes(1 if apart else self._count)
-                with contextlib.suppress(BrokenProcessPool):
+                with contextlib.suppress(BrokenExecutor):
                     return pool.submit(work, task)
                 pool.shutdown()
                 del self._pools[apart]
@@ -101,11 +100,11 @@ class _Processes:
         """What `work` returns for a task, or a UserError if nothing else than its process's death comes of it."""
         try:
             return _when_done(future)
-        except BrokenProcessPool:
+        except BrokenExecutor:
             pass
         try:
             return _when_done(self.submit(task, apart=True))
-        except BrokenProcessPool:
+        except BrokenExecutor:
             return UserError(f"{task.path}: the process that reads it dies; perhaps the memory is too small for it")
 
     def shutdown(self):

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+from cnn_numpy import CNNNumpy
 from errors import UserError
 from photos.drawing import annotate, save_image
 from photos.opening import open_to_read
@@ -39,24 +40,20 @@ def model_hash(path):
 
 
 def load_model(path, device):
-    """The network from a model file, on a device: "cuda", "cpu", or "auto" for the GPU where there is one.
+    """The network from a model file, to read with: on the GPU for "cuda", otherwise on the CPU.
 
-    Unlike `gpu_launch.use_gpu`, this says nothing when "auto" takes the CPU. Raises UserError when the file is no
-    model, or when "cuda" is asked for and there is no GPU.
+    A picture has a hundred crops or so. For them, NumPy needs a few milliseconds, while a GPU, or the engine that is
+    compiled for the CPU, takes a second and more until it is ready. Raises UserError when the file is no model, or when
+    "cuda" is asked for and there is no GPU.
     """
-    if device != "cpu":
-        from gpu_launch import gpu_problem  # slow to import, and not needed for "cpu"
+    if device != "cuda":
+        return CNNNumpy.load(path)
+    from gpu_launch import use_gpu  # slow to import, as is the next one
 
-        problem = gpu_problem()
-        if problem is None:
-            from cnn_gpu import CNNGPU
+    use_gpu(device)
+    from cnn_gpu import CNNGPU
 
-            return CNNGPU.load(path)
-        if device == "cuda":
-            raise UserError(f"--device cuda: {problem}")
-    from cnn_jit import CNNJit
-
-    return CNNJit.load(path)
+    return CNNGPU.load(path)
 
 
 @functools.lru_cache(maxsize=1)
@@ -68,7 +65,7 @@ def cached_model(path, expected_hash, device):
     return load_model(path, device)
 
 
-_one_at_a_time = threading.Lock()  # a Dask worker may call from several threads, which the compiled network is not for
+_one_at_a_time = threading.Lock()  # a Dask worker may call from several threads, but here a process has one core
 
 
 def work(task):
