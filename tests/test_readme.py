@@ -13,8 +13,10 @@ MAP = README.partition("\n## Files\n")[2].partition("\n## ")[0]
 MAPPED = [name.rstrip("/") for name in re.findall(r"^\| `([^`]+)` \| \S", MAP, re.M)]
 ROOMS = "photos", "benchmark", "volume", "web"
 COMMANDS = re.findall(r"\bpython (\w+\.py|-m (?:photos|benchmark)\.\w+)\b([^\n`#|]*)", README)
-QUOTED = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
-LINKS = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+QUOTED = re.findall(r"^```(?:python|text)\n(.*?)^```", README, re.M | re.S)  # text: an example from a docstring
+HEADINGS = re.findall(r"^#+ (.*)", README, re.M)
+PROSE = re.sub(r"^```.*?^```", "", README, flags=re.M | re.S)
+LINKS = [link for link in re.findall(r"\]\(([^)]+)\)", PROSE) if not link.startswith("http")]
 
 
 def test_there_is_something_to_check():
@@ -53,9 +55,11 @@ def test_quoted_code_is_the_code(text):
     assert any(text in path.read_text(encoding="utf-8") for path in files)
 
 
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("link", sorted(set(LINKS)))
 def test_links_lead_somewhere(link):
-    assert (ROOT / link).exists()
+    path, _, heading = link.partition("#")
+    assert (ROOT / path).exists()
+    assert not heading or heading in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in HEADINGS}
 
 
 def test_pictures_that_commands_read_are_there():

@@ -314,7 +314,8 @@ def test_a_learning_rate_that_diverges_is_one_line_and_saves_nothing(run_on_few,
     options += "--no-augment", "--save", model
     _, err, status = run_on_few(name, *options)
     assert status == 2, err
-    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(("training:", "testing:"))]
+    passing = "training:", "testing:", "compiling"  # it says that it compiles only if that takes long
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith(passing)]
     assert len(lines) == 1 + ("using the CPU" in err), err
     assert lines[-1].startswith(f"{name}: error: ") and "learning rate" in lines[-1] and "try" in lines[-1]
     assert model.read_text() == "what was here before"
