@@ -5,11 +5,11 @@ from benchmark.chart_style import COLOURS, INK, PALE, new_figure
 from benchmark.text import seconds_text, share_text
 
 SHAPE_COLOURS = ("#bfe0c8", "#5fae7b", "#17573a")  # of the block shapes, small to large; no engine has a green
-SAVED = {  # what the next rung does without
-    "GPU naive": "copies at every call, image by image",
-    "GPU layers": "launches from Python",
-    "GPU graph": "launches, and waiting between kernels",
-    "GPU epoch": "what is left to gain",
+SAVED = {  # what the next rung saves, and how
+    "GPU naive": "saved by whole batches that stay on the GPU",
+    "GPU layers": "saved by a recording of the launches",
+    "GPU graph": "saved by one launch for all",
+    "GPU epoch": "above the floor",
 }
 FLOOR, FLOOR_COLOUR = "floor of this GPU", "#8a8a8a"
 BAR, THIN = 0.46, 0.2  # heights, of 1 from bar to bar

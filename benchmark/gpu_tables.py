@@ -34,7 +34,7 @@ def blocks_table(results):
     header = ("kernel", "block", "threads launched", "with work", "registers", "occupancy", "time")
     note = (
         f"A step of {blocks['batch_size']} images. registers: of a thread. occupancy: warps that can be on a "
-        "multiprocessor at once, of the most that it holds."
+        "multiprocessor at once, of the most that it holds; whether they are there depends on the number of blocks."
     )
     if not any(row["seconds"] for row in blocks["kernels"]):
         note += " Registers, occupancy and times are missing: they need a GPU."
@@ -87,7 +87,7 @@ def naive_parts(step, seconds):
 
 def layers_parts(step, seconds):
     launching = step["launching"]["median"]
-    return f"Python asks for ten kernels in {seconds_text(launching)}; meanwhile the GPU runs those that it has"
+    return f"Python's ten launches {seconds_text(launching)} (timed apart), and what else Python does for a step"
 
 
 def graph_parts(step, seconds):

@@ -79,24 +79,22 @@ def ladder_table(results):
             (
                 row["name"],
                 spread_text(row["epoch_seconds"]) + mark,
-                three_digits(row["images_per_second"]),
                 step_text(row["over_previous"]),
                 speed_text(row["over_plain"]),
                 f"{three_digits(row['times_floor'])}x" if row["times_floor"] else "",
                 percent_text(row["accuracy_few"]),
                 percent_text(row["accuracy_full"]),
-                row["change"],
             )
         )
     few, full = (f"{settings[count]:,}" for count in ("images", "full_images"))
     accuracies = f"test, {few}", f"test, {full}"
-    header = ("train", "epoch", "images/s", "step up", "over plain", "of floor", *accuracies, "what changed")
+    header = ("train", "epoch", "step up", "over plain", "of floor", *accuracies)
     note = (
         f"epoch: {full} images at batch size {settings['batch_size']}; \\* timed on {few} and scaled per image. "
-        "step up: the speed-up over the row before. of floor: the time, as a multiple of the least possible. "
+        "step up: the speed-up over the row before. of floor: the time, as a multiple of the floor. "
         f"test: the accuracy on the test set after {epochs_text(settings['epochs'])} of {few} or {full} images."
     )
-    return "\n\n".join([markdown(header, rows, text_columns=(0, 8)), note, ladder_said(results)]).strip()
+    return "\n\n".join([markdown(header, rows), note, ladder_said(results)]).strip()
 
 
 def ladder_said(results):

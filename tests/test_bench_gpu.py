@@ -170,6 +170,15 @@ def test_a_title_never_says_that_shapes_do_not_matter_when_two_differ():
     assert "no clear difference" in block_shapes.title({"kernels": rows_of(one=(1, 1.001, 1.002))})
 
 
+def test_a_difference_that_matters_to_nobody_is_none():
+    """However exactly it was measured."""
+    rows = rows_of(one=(1, 1.02, 1.03 * 1.02))
+    for row in rows:
+        row["seconds"] |= dict.fromkeys(("low", "high", "min", "max"), row["seconds"]["median"])
+    pairs, compared = block_shapes.compare(rows, "kernel")
+    assert compared == 3 and {(p.fast, p.slow) for p in pairs} == {("8x8", "32x32"), ("16x16", "32x32")}
+
+
 def test_what_the_conclusion_says(monkeypatch):
     blocks = copy.deepcopy(invented_results()["blocks"])
     said = block_shapes.conclusion(blocks)

@@ -25,8 +25,8 @@ FLOORS = {
         "model_file", "network", "quiet_start", "sizes",
     },
     "layers": {
-        "compile_apart", "conv_gpu", "epoch_gpu", "epoch_plan", "layer_check", "layers_gpu", "naive_gpu", "pool_gpu",
-        "softmax_gpu",
+        "compile_apart", "conv_gpu", "epoch_gpu", "epoch_plan", "first_kernel", "layer_check", "layers_gpu",
+        "naive_gpu", "pool_gpu", "softmax_gpu",
     },
     "plots": {"plots"},
     "training": {"training"},
