@@ -28,6 +28,7 @@ from numba import cuda, float32
 from benchmark.machine import wait_for_all
 from cnn_gpu import CNNGPU
 from errors import Parser, UserError, number, run
+from first_kernel import doubled
 from gpu_launch import SIMULATED, gpu_problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,6 +110,7 @@ CASES = {
     "epoch, batch 300, augmented": lambda: train("epoch", True, 300, networks=NETWORKS[:2]),
     "epoch, reader": lambda: read(),
     "grid-wide barrier": lambda: wait_for_all[16, 64](20),
+    "first kernel": lambda: doubled(33),
 }
 PLANTED = {  # for each tool
     "memcheck": lambda: planted(writes_outside, True),

@@ -75,11 +75,12 @@ def test_every_kernel_has_a_case(monkeypatch):
     monkeypatch.setattr(sanitize, "train", lambda path, augment, *_, **__: trained.append((path, augment)))
     monkeypatch.setattr(sanitize, "read", lambda: trained.append("read"))
     monkeypatch.setattr(sanitize, "wait_for_all", {(16, 64): lambda count: trained.append("barrier")})
+    monkeypatch.setattr(sanitize, "doubled", lambda count: trained.append("first"))
     for case in sanitize.CASES.values():
         case()
     assert {("layers", False), ("layers", True), ("graph", False), ("epoch", False), ("epoch", True)} <= set(trained)
-    assert {"read", "barrier"} <= set(trained) and set(PATHS) == {"naive", "layers", "graph", "epoch"}
-    kernels = {"conv_gpu", "pool_gpu", "softmax_gpu", "layers_gpu", "epoch_gpu", "benchmark/machine"}
+    assert {"read", "barrier", "first"} <= set(trained) and set(PATHS) == {"naive", "layers", "graph", "epoch"}
+    kernels = {"first_kernel", "conv_gpu", "pool_gpu", "softmax_gpu", "layers_gpu", "epoch_gpu", "benchmark/machine"}
     files = [*ROOT.glob("*.py"), *ROOT.glob("benchmark/*.py"), *ROOT.glob("photos/*.py")]
     with_kernels = {path.relative_to(ROOT).with_suffix("").as_posix() for path in files if has_kernel(path)}
     assert with_kernels == kernels
