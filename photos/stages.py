@@ -18,6 +18,7 @@ from sizes import NUM_CLASSES
 
 # By Okabe and Ito: also colour-blind people tell these apart.
 COLOURS = (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)
+BARS_WIDTH = 330  # pixels: in less the names of the bars would overlap
 INK, MARK = (40, 40, 40), (205, 205, 205)
 
 
@@ -154,7 +155,7 @@ def _crop_panels(page, size):
         Panel(
             "probabilities",
             f"digit {doubtful + 1}, the least sure: the mean of its views",
-            _bars(page.probabilities[doubtful], size),
+            _bars(page.probabilities[doubtful], (max(size[0], BARS_WIDTH), size[1])),
         ),
     ]
 

@@ -21,7 +21,7 @@ CAUSES = {  # seed of the page: what goes wrong
     39: "squares as thick as strokes: all is one part",
     240: "the hard shadow is taken for a desk",
     103: "too faint in the shadow",
-    66: "the underline becomes the foot of a 2",
+    156: "the bar of the 7 goes with the printed rules",
     136: "small and blurred: the holes of the 8 close",
     222: "without the squares, the 2 and the 4 fall apart",
 }

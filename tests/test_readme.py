@@ -1,5 +1,6 @@
 """The README says what is so: its files, commands, options, quotations, links and pictures are all there."""
 
+import json
 import re
 import subprocess
 
@@ -71,6 +72,19 @@ def test_the_markers_of_the_benchmarks_are_there():
     """Every table has its place, and has it once; the names are those that bench.py knows."""
     names = [name for name, *_ in report.blocks_of(README, "README.md")]
     assert len(names) == len(set(names)) and set(report.SECTIONS) - set(names) <= {"seconds"}
+
+
+MEASURED = json.loads((ROOT / "results" / "measured.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("figure", [text for row in MEASURED for text in row["said"]])
+def test_a_figure_in_the_text_is_one_that_was_measured(figure):
+    """Those that bench.py does not measure are kept in results/measured.json, with how and where they were found."""
+    assert figure in " ".join(README.split())
+
+
+def test_every_measured_figure_says_how_and_where():
+    assert all(row["said"] and row["measured"] and row["on"] for row in MEASURED)
 
 
 def test_the_test_command_is_said_once():
