@@ -89,8 +89,18 @@ def number(text):
     return float(text.replace("−", "-").replace("+", ""))
 
 
-def numbers(page, selector):
-    return [number(text) for text in page.locator(f"{selector} span").all_inner_texts()]
+NINE = """["#pixels", "#taps", "#nine-products"].map(
+    (name) => [...document.querySelectorAll(`${name} span`)].map((span) => span.innerText)
+).concat(document.querySelector("#sum").innerText)"""
+
+
+def arithmetic(page):
+    """The nine pixels, the nine weights, their products, and the line of the sum.
+
+    All are of one moment: the answer for the last stroke may come while a test looks at them.
+    """
+    *nine, line = page.evaluate(NINE)
+    return *([number(text) for text in texts] for texts in nine), line
 
 
 def is_inside(page):
@@ -128,10 +138,9 @@ def test_hovering_shows_the_arithmetic(open_page):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
         row, column = int(26 * y) + 1, int(26 * x) + 1
         page.wait_for_selector(f"#keeps:has-text('row {row}, column {column} of')")
-        pixels, taps, products = (numbers(page, selector) for selector in ("#pixels", "#taps", "#nine-products"))
+        pixels, taps, products, line = arithmetic(page)
         for pixel, tap, product in zip(pixels, taps, products, strict=True):
             assert pixel * tap == pytest.approx(product, abs=0.02)
-        line = page.locator("#sum").inner_text()
         total, bias, value = map(number, re.findall(r"[−+]? ?\d+\.\d+", line.replace("− ", "−").replace("+ ", "+")))
         assert total == pytest.approx(sum(products), abs=0.05)
         assert value == pytest.approx(max(0, total + bias), abs=2e-3)
