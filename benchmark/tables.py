@@ -47,8 +47,8 @@ def agreement_text(results):
     worst = {key: max(engine[key] for engine in agreed["engines"].values()) for key in ("loss", "weights")}
     return (
         f"Checked first: after {epochs_text(settings['epochs'])} of {settings['images']:,} images all engines had "
-        f"learned what plain Python learned (loss within {worst['loss']:.1g}, weights within {worst['weights']:.1g} of "
-        f"the way they went; tolerance {agreed['tolerance']:g})."
+        f"learned what plain Python learned (largest differences: loss {worst['loss']:.1e}, weights "
+        f"{worst['weights']:.1e} of the way they went; tolerance {agreed['tolerance']:g})."
     )
 
 
