@@ -247,8 +247,7 @@ def train(network, train_set, args, test_set=None):
     """Train with a bar, and a line for every epoch. Raises KeyboardInterrupt, between two batches, on Ctrl-C.
 
     train_set, test_set: (images, labels). With a test set, it is read after every epoch, outside of the epoch's clock,
-    and the learning curve is returned: for each epoch the fields of a
-    `plots.Point`.
+    and the learning curve is returned: for each epoch the fields of a `plots.Point`.
     """
     images, labels = train_set
     if network.compile:  # before the bar begins to count the seconds

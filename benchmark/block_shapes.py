@@ -23,6 +23,11 @@ class Pair(NamedTuple):
     factor: float  # time of the slow one / time of the fast one
 
 
+def most_different(pairs):
+    """The Pair whose shapes differ most."""
+    return max(pairs, key=lambda pair: pair.factor)
+
+
 def compare(rows, key):
     """(pairs that differ, the number of pairs that were compared) of rows with "block" and "seconds".
 
@@ -55,7 +60,7 @@ def title(blocks):
     pairs, compared = compare(blocks["kernels"], "kernel")
     if not pairs:
         return "The shape of a block makes no clear difference:\nthe times of every two shapes overlap"
-    most = max(pairs, key=lambda pair: pair.factor)
+    most = most_different(pairs)
     return (
         f"{most.what} takes {most.factor:.2f} times as long\nin blocks of {most.slow} as in {most.fast}; "
         f"{len(pairs)} of {compared} pairs of shapes differ"
@@ -104,7 +109,7 @@ def most_said(rows):
     pairs, _ = compare(rows, "kernel")
     if not pairs:
         return ""
-    most = max(pairs, key=lambda pair: pair.factor)
+    most = most_different(pairs)
     return (
         f"The shape of a block matters most in {most.what}: {most.slow} takes {most.factor:.2f} times as long as "
         f"{most.fast}."
@@ -117,7 +122,7 @@ def epochs_said(blocks):
     for name in dict.fromkeys(row["name"] for row in blocks["epochs"]):
         own = [pair for pair in pairs if pair.what == name]
         if own:
-            most = max(own, key=lambda pair: pair.factor)
+            most = most_different(own)
             yield f"An epoch of {name} with {most.fast} is {speed_text(most.factor)} as fast as with {most.slow}."
         else:
             yield f"For an epoch of {name} no two shapes differ clearly."
