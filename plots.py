@@ -13,34 +13,18 @@ matplotlib takes a second to import, so `training.py` imports this file only whe
 
 from typing import NamedTuple
 
-import matplotlib
+import numpy as np
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-matplotlib.use("Agg")  # pictures go to files; no window is needed, and on a server there is none
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: E402
-
-from conv_gpu import Conv3x3  # noqa: E402
-from files import replacing  # noqa: E402
-from network import scale  # noqa: E402
-from sizes import NUM_CLASSES  # noqa: E402
+from conv_gpu import Conv3x3
+from figure_style import SMALL_PRINT, STYLE, plt, titled_figure
+from files import replacing
+from network import scale
+from sizes import NUM_CLASSES
 
 NAMES = "curves.png", "filters.png", "confusion.png", "mistakes.png"
 TRAIN_COLOUR, TEST_COLOUR = "#0072b2", "#d55e00"  # by Okabe and Ito: also colour-blind people tell them apart
-INK, SMALL_PRINT = "#222222", "#666666"
-STYLE = {
-    "font.size": 15,
-    "axes.titlesize": 15,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "lines.linewidth": 2.5,
-}
+OWN_STYLE = STYLE | {"axes.titlesize": 15, "lines.linewidth": 2.5}
 
 
 class Point(NamedTuple):
@@ -64,7 +48,7 @@ def draw_plots(folder, network, curve, test_set, how):
     logits = network.logits(images)[:, :NUM_CLASSES].astype(np.float64)
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    with plt.rc_context(STYLE):
+    with plt.rc_context(OWN_STYLE):
         figures = (
             draw_curves([Point(*point) for point in curve]) if curve else None,
             draw_filters(network, images[0], labels[0]),
@@ -83,14 +67,6 @@ def save(figure, path, small_print):
     return path
 
 
-def new_figure(title, height, rows=1, columns=1, **options):
-    """(figure, axes (rows, columns)) with a title, 10 inches wide: readable at the width of a page."""
-    figure, axes = plt.subplots(rows, columns, figsize=(10, height), layout="constrained", squeeze=False, **options)
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=18, fontweight="bold")
-    return figure, axes
-
-
 # -- curves -----------------------------------------------------------------------------------------------------------
 
 
@@ -99,7 +75,7 @@ def draw_curves(curve):
     last = curve[-1]
     epochs = "1 epoch" if last.epoch == 1 else f"{last.epoch} epochs"
     title = f"After {epochs}, {last.test_accuracy:.2%} of the test images are read right"
-    figure, ((losses, accuracies),) = new_figure(title, 5.2, columns=2)
+    figure, ((losses, accuracies),) = titled_figure(title, 5.2, columns=2)
     for axes, what, label in ((losses, "loss", "loss: cross-entropy (nats)"), (accuracies, "accuracy", "read right")):
         for which, colour, marker in (("train", TRAIN_COLOUR, "o"), ("test", TEST_COLOUR, "s")):
             values = [getattr(point, f"{which}_{what}") for point in curve]
@@ -129,7 +105,7 @@ def draw_filters(network, image, label):
     count = f"{len(filters)} of the {network.num_filters}" if len(filters) < network.num_filters else f"{len(filters)}"
     title = f"{count} filter{'s' if network.num_filters > 1 else ''}, and what each makes of a {label}"
     ratios = [0.5 if row % 2 == 0 else 1 for row in range(2 * rows)]
-    figure, axes = new_figure(title, 2.1 + 1.6 * rows, 2 * rows, COLUMNS + 1, gridspec_kw={"height_ratios": ratios})
+    figure, axes = titled_figure(title, 2.1 + 1.6 * rows, 2 * rows, COLUMNS + 1, gridspec_kw={"height_ratios": ratios})
     for place in axes.flat:
         place.axis("off")
     axes[1, 0].imshow(image, cmap="gray_r")
@@ -159,7 +135,7 @@ def draw_confusion(read, labels):
     if mistakes.any():
         digit, other = np.unravel_index(mistakes.argmax(), mistakes.shape)
         title += f";\nmost often a {digit} is taken for a {other}: {mistakes.max()} of {counts[digit].sum():,}"
-    figure, ((axes,),) = new_figure(title, 8.2)
+    figure, ((axes,),) = titled_figure(title, 8.2)
     axes.imshow(mistakes, cmap="Oranges", vmax=max(1, 1.4 * mistakes.max()))
     for (digit, other), count in np.ndenumerate(counts):
         if digit == other:
@@ -187,7 +163,7 @@ def draw_mistakes(images, probabilities, labels):
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MOST_MISTAKES]
     rows = -(-len(worst) // COLUMNS)
     title = f"The {len(worst)} of {len(wrong):,} mistakes that the network is surest of"
-    figure, axes = new_figure(title, 1.0 + 1.75 * rows, rows, COLUMNS)
+    figure, axes = titled_figure(title, 1.0 + 1.75 * rows, rows, COLUMNS)
     for place in axes.flat:
         place.axis("off")
     for place, i in zip(axes.flat, worst, strict=False):

@@ -1,11 +1,8 @@
-"""How all charts and figures look: the colours, the letters, the small print, and how they are saved."""
+"""How the charts of bench.py look: the colours, the machine in small print, and how they are saved."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # charts go to files; no window is needed, and on a server there is none
-import matplotlib.pyplot as plt  # noqa: E402
-
-from files import replacing  # noqa: E402
+from figure_style import SMALL_PRINT, plt, titled_figure
+from figure_style import STYLE as COMMON
+from files import replacing
 
 # One colour for each way to train, the same in every chart: warm for the CPU; blue for the GPU, darker with every rung.
 # People who see no difference between red and green tell them apart too: they differ in yellow against blue, and within
@@ -19,25 +16,9 @@ COLOURS = {
     "GPU epoch": "#08264f",
 }
 PEER_COLOUR = "#8a8a8a"
-INK = "#222222"
 PALE = "#dddddd"
-STYLE = {
-    "font.size": 15,
-    "axes.titlesize": 18,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 16,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "lines.linewidth": 3,
-    "figure.facecolor": "white",
-}
-SMALL = {"fontsize": 9, "color": "#666666"}  # where the figures come from
+STYLE = COMMON | {"axes.titlesize": 18, "axes.titleweight": "bold", "axes.titlepad": 16, "lines.linewidth": 3}
+SMALL = {"fontsize": 9, "color": SMALL_PRINT}  # where the figures come from
 
 
 def save_figure(draw, path, *arguments):
@@ -51,9 +32,7 @@ def save_figure(draw, path, *arguments):
 
 def new_figure(results, title, columns=1, height=5.6, rows=1):
     """A figure 10 inches wide with a title, and the machine in small print: (figure, list of axes)."""
-    figure, axes = plt.subplots(rows, columns, figsize=(10, height), layout="constrained", squeeze=False)
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=18, fontweight="bold")
+    figure, axes = titled_figure(title, height, rows, columns, (0.15, 0.12))
     machine = results["machine"]
     where = " and ".join(part for part in (machine["gpu"], machine["cpu"]) if part)
     figure.supxlabel(f"{where}, {machine['date']}", x=0.99, ha="right", **SMALL)

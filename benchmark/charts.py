@@ -7,8 +7,9 @@ GPU's inside (gpu_charts.py) too, and `draw_charts` saves what it lists.
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmark import gpu_charts
-from benchmark.chart_style import COLOURS, INK, PALE, PEER_COLOUR, new_figure, plain_seconds, save_figure
+from benchmark.chart_style import COLOURS, PALE, PEER_COLOUR, new_figure, plain_seconds, save_figure
 from benchmark.text import seconds_text, step_text, three_digits
+from figure_style import INK
 
 
 def draw_charts(results, folder):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.chart_style import COLOURS, INK, plt, save_figure
+from benchmark.chart_style import COLOURS, save_figure
 from errors import Parser, run
+from figure_style import INK, plt
 from files import check_replaceable
 from gpu_launch import BLOCK, grid
 from sizes import CONVOLVED_SIZE

@@ -1,8 +1,9 @@
 """The charts about the GPU itself: the kernels with each block shape, and where the time of a training step goes."""
 
 from benchmark import block_shapes
-from benchmark.chart_style import COLOURS, INK, PALE, new_figure
+from benchmark.chart_style import COLOURS, PALE, new_figure
 from benchmark.text import seconds_text, share_text
+from figure_style import INK
 
 SHAPE_COLOURS = ("#bfe0c8", "#5fae7b", "#17573a")  # of the block shapes, small to large; no engine has a green
 SAVED = {  # what the next rung saves, and how

@@ -12,10 +12,11 @@ from invented_results import invented_results, times
 import bench
 import layer_check
 from benchmark import block_shapes, first_step, gpu_tables, kernels, report, tables, wrong_timing
-from benchmark.chart_style import COLOURS, plt
+from benchmark.chart_style import COLOURS
 from benchmark.charts import charts_of
 from benchmark.rungs import LADDER, Settings
 from cnn_jit import CNNJit
+from figure_style import plt
 from gpu_launch import BLOCK_SHAPES
 
 

@@ -6,7 +6,7 @@ from matplotlib.colors import same_color
 from PIL import Image
 
 from benchmark import figures
-from benchmark.chart_style import plt
+from figure_style import plt
 
 
 def test_idle_threads_are_grey():

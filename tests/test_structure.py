@@ -21,8 +21,8 @@ ROOMS = ("photos", "benchmark", "volume", "web")
 # The floors of the house, and from which others each may import. Within a floor there are no circles either.
 FLOORS = {
     "shared": {
-        "distortion", "errors", "files", "gpu_instructions", "gpu_launch", "interrupts", "kernel_cache", "mnist_data",
-        "model_file", "network", "quiet_start", "sizes",
+        "distortion", "errors", "figure_style", "files", "gpu_instructions", "gpu_launch", "interrupts", "kernel_cache",
+        "mnist_data", "model_file", "network", "quiet_start", "sizes",
     },
     "layers": {
         "compile_apart", "conv_gpu", "epoch_gpu", "epoch_plan", "first_kernel", "layer_check", "layers_gpu",
