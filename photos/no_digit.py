@@ -17,8 +17,7 @@ import numpy as np
 
 from photos.handwriting import FORMS, write_digit, write_strokes
 from photos.marks import draw_mark, largest_part, like_a_one
-
-PART, SEVERAL, MARK = 10, 11, 12  # the classes after the digits 0..9
+from sizes import MARK, PART, SEVERAL
 
 SCALE = 3  # an image of MNIST is made so many times larger before it is cut or joined, so that its edges stay smooth
 TRIES = 8  # to make a part of a digit that cannot be taken for a digit

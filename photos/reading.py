@@ -21,7 +21,7 @@ from photos.normalise import normalise
 from photos.opening import open_to_read
 from photos.segment import Parts, drawn_parts, find_parts
 from photos.weighing import LARGE, Candidate, digit_weights, mark_weights, writing_of
-from sizes import IMAGE_SIZE, NUM_CLASSES
+from sizes import IMAGE_SIZE, NUM_CLASSES, SEVERAL
 
 # -- pictures ---------------------------------------------------------------------------------------------------------
 
@@ -233,9 +233,9 @@ def _choose(candidates, pieces, probabilities, found):
     of marks on the page is estimated from what was read, and the page is read again (expectation maximisation).
     """
     writing = writing_of(found.parts, found.height, found.dark)
-    digits, others = np.split(probabilities, [NUM_CLASSES], axis=1)
+    others = probabilities[:, NUM_CLASSES:]
     rejected = others @ LIKE_MARKS if others.shape[1] == len(LIKE_MARKS) else others.sum(axis=1)
-    as_digits = np.log(np.maximum(digits.max(axis=1), 1e-6)) + digit_weights(candidates, pieces, writing, found.dark)
+    as_digits = _shape_weights(probabilities) + digit_weights(candidates, pieces, writing, found.dark)
     marks = [i for i, candidate in enumerate(candidates) if candidate.is_part or candidate.members.bit_count() == 1]
     is_large = [candidate.glyph.size > LARGE * writing.height for candidate in candidates]
     sets = [candidate.members for candidate in candidates]
@@ -248,6 +248,16 @@ def _choose(candidates, pieces, probabilities, found):
         large_marks = sum(is_large[marks[i - len(candidates)]] for i in chosen if i >= len(candidates))
         share = (large_marks + MARKS * FROM_THINGS) / (large_marks + len(picked) + FROM_THINGS)
     return picked if large_marks <= MOST_MARKS * len(picked) else []
+
+
+def _shape_weights(probabilities):
+    """How likely each candidate is one digit by its shape, as a logarithm: probabilities (N, C) -> (N,).
+
+    What looks like several digits counts twice: it speaks against one digit, and for those that the pieces would be.
+    """
+    one = probabilities[:, :NUM_CLASSES].max(axis=1)
+    several = probabilities[:, SEVERAL] if probabilities.shape[1] > SEVERAL else 0.0
+    return np.log(np.maximum(one, 1e-6)) + np.log(np.maximum(1 - several, 1e-3))
 
 
 # -- the network ------------------------------------------------------------------------------------------------------

@@ -32,7 +32,12 @@ class Writing(NamedTuple):
     darkness: float  # of the ink, see ink.darkness
 
 
-LARGE = 0.5  # of the height of a digit: what is longer is no speck
+SMALL, LARGE = 0.25, 0.5  # of the height of a digit: what is not longer is a speck; what is longer is none
+
+
+def as_large(glyphs, height):
+    """From 0, a speck, to 1, as large as a digit, for each of N glyphs: (N,). height: of a digit in pixels."""
+    return np.interp([glyph.size / height for glyph in glyphs], [SMALL, LARGE], [0.0, 1.0])
 
 
 def writing_of(parts, height, dark):
@@ -70,16 +75,26 @@ def digit_weights(candidates, pieces, writing, dark):
     weights = []
     for candidate, ink in zip(candidates, darkness, strict=True):
         glyph, members = candidate.glyph, list(bits(candidate.members))
+        parts = list({part_of[i].members: part_of[i] for i in members}.values())
+        usual_ink = _usual(glyph.stroke / writing.stroke, STROKES) + _usual(ink / writing.darkness, DARKNESSES)
         gaps = 0.0 if candidate.is_part else _gaps([pieces[i] for i in members])
         weights.append(
             DIGIT
             + _size_weight(glyph, writing.height)
-            + _usual(glyph.stroke / writing.stroke, STROKES)
-            + _usual(ink / writing.darkness, DARKNESSES)
+            + _count_large(parts, writing.height) * usual_ink
             + GAP * gaps / writing.height
-            + _cut_weight(candidate, [part_of[i] for i in members], writing.height)
+            + _cut_weight(candidate, parts, writing.height)
         )
     return np.array(weights)
+
+
+def _count_large(parts, height):
+    """How many of these parts are as large as a digit, at least 1.
+
+    Neighbours are written alike. If the ink of two large parts is unusual, it is so for one digit as for two: counted
+    once for each digit, it would speak for taking both parts as one.
+    """
+    return max(1.0, float(sum(as_large([part.glyph for part in parts], height))))
 
 
 def _usual(ratio, spread):
@@ -108,7 +123,7 @@ def _gaps(pieces):
 def _cut_weight(candidate, parts, height):
     """For the cuts through the parts that the candidate has pieces of; what is beyond a cut bears the other half."""
     weight = 0.0
-    for part in {part.members: part for part in parts}.values():
+    for part in parts:
         if part.members & ~candidate.members:
             narrow = max(0.0, 1 - part.glyph.width / max(height, part.glyph.height))
             weight += 0.5 * (CUT + CUT_NARROW * narrow)
@@ -117,7 +132,6 @@ def _cut_weight(candidate, parts, height):
 
 # -- as a mark --------------------------------------------------------------------------------------------------------
 
-SMALL = 0.25  # of the height of a digit: what is not longer is a mark as easily as a part of a digit
 SUREST = 0.007  # the least probability of a mark that is believed: the network is too sure of strange shapes
 
 
@@ -127,6 +141,5 @@ def mark_weights(candidates, rejected, height, share):
     rejected: (N,) the network's probability that it is no digit, which means nothing for specks. share: of all large
     things on the page, how many are marks.
     """
-    sizes = [candidate.glyph.size / height for candidate in candidates]
-    large = np.interp(sizes, [SMALL, LARGE], [0.0, 1.0])
+    large = as_large([candidate.glyph for candidate in candidates], height)
     return large * np.log(share) + np.log(np.maximum(1 - (1 - rejected) * large, SUREST))

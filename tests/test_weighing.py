@@ -6,6 +6,7 @@ import pytest
 
 from photos import weighing
 from photos.glyph import Glyph
+from photos.grouping import union
 from photos.weighing import LARGE, SMALL, Candidate, Writing, digit_weights, mark_weights, writing_of
 
 HEIGHT, STROKE, DARKNESS = 100, 10, 0.6
@@ -111,6 +112,25 @@ def test_a_cut_has_its_price_and_a_narrow_part_is_cut_least():
     wide, narrow = cut_weights(120), cut_weights(50)
     assert wide[1] == pytest.approx(wide[2]) and narrow[1] == pytest.approx(narrow[2])
     assert narrow[1] < wide[1] < weight(digit_at(9, 9), writing=Writing(HEIGHT, digit_at(9, 9).stroke, DARKNESS))
+
+
+@pytest.mark.parametrize("stroke, darkness", [(5, DARKNESS), (STROKE, 0.35)])
+def test_unusual_ink_does_not_join_two_digits(stroke, darkness):
+    """A thin or a faint pen wrote both: that is no reason to take them for one digit. A speck beside one is none."""
+    first, second = (digit_at(x, 9, width=40, stroke=stroke) for x in (9, 59))
+    writing = WRITING._replace(stroke=digit_at(9, 9, width=40).stroke)
+
+    def joined_and_alone(other):
+        both = union(first, other)
+        candidates = [Candidate(1, first, True), Candidate(2, other, True), Candidate(3, both, False)]
+        dark = darkness_of([both], [darkness])
+        alone, _, joined = digit_weights(candidates, [first, other], writing, dark)
+        return joined, alone
+
+    joined, alone = joined_and_alone(second)
+    assert alone < -0.5 and joined < 2 * alone
+    joined, alone = joined_and_alone(digit_at(52, 80, 20, stroke=stroke))
+    assert joined > 1.5 * alone
 
 
 # -- as a mark --------------------------------------------------------------------------------------------------------

@@ -15,8 +15,7 @@ import numpy as np
 
 from errors import UserError
 from model_file import ACTIVATIONS
-from photos.no_digit import MARK, PART, SEVERAL
-from sizes import IMAGE_SIZE, NUM_CLASSES
+from sizes import IMAGE_SIZE, MARK, NUM_CLASSES, PART, SEVERAL
 from web.corrections import KINDS
 from web.trainer import Recipe
 
