@@ -35,7 +35,7 @@ from numba import cuda
 import mnist_data
 from compile_apart import reader_compiled_apart
 from conv_gpu import Conv3x3GPU
-from epoch_gpu import MAX_FILTERS_READ, EpochRung, Reader, as_words
+from epoch_gpu import EpochRung, as_words
 from errors import UserError, run
 from gpu_launch import BLOCK, DEVICES, gpu_errors_explained, parse_block, use_gpu
 from layers_gpu import GraphRung, LayersRung
@@ -43,6 +43,7 @@ from model_file import Parameters
 from naive_gpu import NaiveRung
 from network import Network
 from pool_gpu import MaxPool2GPU
+from reading_gpu import MAX_FILTERS_READ, Reader
 from sizes import IMAGE_SIZE, NUM_CLASSES
 from softmax_gpu import SoftmaxGPU
 from training import train_script, training_parser

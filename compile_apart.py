@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numba import config, cuda
 
-from epoch_gpu import Reader, as_words
+from epoch_gpu import as_words
 from gpu_launch import SIMULATED
+from reading_gpu import Reader
 from sizes import IMAGE_SIZE, WINDOWS
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))

@@ -1,4 +1,4 @@
-"""A whole epoch of training in ONE kernel launch, and reading any number of images in one.
+"""A whole epoch of training in ONE kernel launch.
 
 A launch costs more than the arithmetic of a small batch. With the layers (conv_gpu.py, pool_gpu.py, softmax_gpu.py) a
 step is ten launches, an epoch at batch 64 ten thousand. Here the blocks stay on the GPU for the whole epoch (a
@@ -16,7 +16,7 @@ For the dense layer, blocks exchange only activations and gradients at the logit
 many times as much for each image. No two blocks ever add to the same number, so the sums need no atomic additions (only
 the counter of the barrier does), and the same seed gives the same bits.
 
-The file follows a step, phase by phase. Then come the two kernels, which call the phases in this order, and the host's
+The file follows a step, phase by phase. Then come the kernel, which calls the phases in this order, and the host's
 side. Which thread and block does what is decided in epoch_plan.py.
 
     an image arrives                                 fetch_image, store_image
@@ -70,12 +70,9 @@ from epoch_plan import (
     MAX_SHARED,
     ONE_IMAGE_A_BLOCK,
     PIXELS,
-    READING,
     SIMULATOR,
     WARP_SIZE,
     WORDS,
-    Shape,
-    ceil_div,
     make_plan,
     max_registers,
     memory_sizes,
@@ -86,7 +83,6 @@ from gpu_launch import SIMULATED, Repeated, gpu_problem
 from sizes import IMAGE_SIZE, NUM_CLASSES, POOLED_SIZE, WINDOWS
 
 MAX_FILTERS = 2 * SIMULATOR.threads if SIMULATED else epoch_plan.MAX_FILTERS
-MAX_FILTERS_READ = 2 * SIMULATOR.threads if SIMULATED else epoch_plan.MAX_FILTERS_READ
 ROW_WORDS = IMAGE_SIZE // 4
 TWO_IMAGES, TWO_FILTERS, PATCH = 2 * PIXELS, 2 * 9, 4 * 4  # sizes of arrays
 TWO_FILTERS_VALUES = 2 * FILTER_VALUES
@@ -116,18 +112,18 @@ class Shared(NamedTuple):
 
 
 class Registers(NamedTuple):
-    """What a thread has for itself, in both kernels: arrays that are to lie in registers."""
+    """What a thread has for itself: arrays that are to lie in registers."""
 
     words: object  # of the image that arrives
     taps: object  # 2 x 9, its two filters
     biases: object  # 2, theirs
     weights: object  # for each window and class the dense weights of its two filters
     patch: object  # 4 x 4 pixels, all that a filter sees at the four places of a pooling window
-    sums: object  # C for each image: parts of the logits, probabilities, their gradient; in the update: of weights
+    sums: object  # C: parts of the logits, probabilities, their gradient; in the update: of weights
 
 
 class Learning(NamedTuple):
-    """What a thread that learns has for itself besides."""
+    """What a thread has for itself besides, to learn."""
 
     pooled: object  # of each of its windows, both filters'
     winners: object  # where in the image the pooled number comes from, as an offset from the window's corner
@@ -154,7 +150,7 @@ def fetch_image(plan, images, n, words):
 @device
 def pixel_of(word, b):
     """Pixel b, 0..3, of a word, 0..255 as float32: little-endian, as every GPU and its host are."""
-    return float32((word >> uint32(8 * b)) & uint32(255))
+    return float32(uint32((word >> uint32(8 * b)) & uint32(255)))
 
 
 @device
@@ -337,27 +333,6 @@ def forward(plan, images, start, weights, registers, learning):
             for c in range(plan.num_classes):
                 registers.sums[c] += largest * registers.weights[first + 2 * c]
                 registers.sums[c] += other_largest * registers.weights[first + 2 * c + 1]
-
-
-@device
-def forward_two(plan, images, weights, registers):
-    """As `forward`, for two images at once, to read them: nothing but the parts of their logits is stored."""
-    f, group = pair_and_group(plan)
-    for c in range(2 * plan.num_classes):
-        registers.sums[c] = float32(0)
-    for i in range(plan.windows_per_thread):
-        window = min(group + i * plan.groups, WINDOWS - 1)
-        if not plan.keep_weights:
-            fetch_weights(plan, weights, window, f, registers.weights, 0)
-        for image in range(2):
-            load_patch(images, image * PIXELS + corner_of(window), registers.patch)
-            largest, other_largest, _, _ = activate(plan, registers, f)
-            if group >= plan.groups or group + i * plan.groups >= WINDOWS:
-                largest = other_largest = float32(0)
-            for c in range(plan.num_classes):
-                first = 2 * c + (i * 2 * plan.num_classes if plan.keep_weights else 0)
-                registers.sums[image * plan.num_classes + c] += largest * registers.weights[first]
-                registers.sums[image * plan.num_classes + c] += other_largest * registers.weights[first + 1]
 
 
 # -- sums over a block ------------------------------------------------------------------------------------------------
@@ -725,19 +700,18 @@ def update_filters(plan, step, filters, filter_biases, learning, partial_sums):
                 filter_biases[f] = learning.owned_filter_values[i]
 
 
-# -- the two kernels --------------------------------------------------------------------------------------------------
+# -- the kernel -------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
-def kernels(plan, shape):
-    """(learn_epoch, read_images), compiled for this Plan and for blocks of this Shape.
+def learning_kernel(plan, shape):
+    """learn_epoch, compiled for this Plan and for blocks of this Shape.
 
     The compiler sees the plan as constants. Only the sizes of arrays must be plain names.
     """
     padded_size = PADDED * PADDED if plan.distort else 1
-    classes, two_logits_size = plan.num_classes, 2 * plan.num_classes
+    classes = plan.num_classes
     scratch_size, partial_sums_size = plan.scratch_size, plan.partial_sums_size
-    logit_sums_size = plan.logit_sums_size
     words_size, weights_size = plan.words_per_thread, plan.kept_windows * 2 * plan.num_classes
     pooled_size, owned_weights_size = 2 * plan.windows_per_thread, plan.num_tiles * plan.weights_per_thread
     owned_filter_values_size, chunk_size = plan.filter_values_per_thread, plan.activation_loads + plan.gradient_loads
@@ -861,58 +835,7 @@ def kernels(plan, shape):
             totals[0, block, index(own_class)] = loss
             totals[1, block, index(own_class)] = hits
 
-    @cuda.jit(cache=True, **options)
-    def read_images(images, filters, filter_biases, weights, biases, logits, probabilities):
-        """images (N, 196) uint32 -> logits (N, C) and probabilities (N, C); any number of blocks.
-
-        A grid-stride loop over pairs of images, by block: each weight that a thread loads serves both of them.
-        """
-        pixels = cuda.shared.array(TWO_IMAGES, float32)
-        scratch = cuda.shared.array(scratch_size, float32)
-        partial_sums = cuda.shared.array(logit_sums_size, float32)
-        two_logits = cuda.shared.array(two_logits_size, float32)
-        exponentials = cuda.shared.array(two_logits_size, float32)
-        other_words = cuda.local.array(words_size, uint32)
-        registers = Registers(
-            words=cuda.local.array(words_size, uint32),
-            taps=cuda.local.array(TWO_FILTERS, float32),
-            biases=cuda.local.array(2, float32),
-            weights=cuda.local.array(weights_size, float32),
-            patch=cuda.local.array(PATCH, float32),
-            sums=cuda.local.array(two_logits_size, float32),
-        )
-        thread, block, last = index(cuda.threadIdx.x), index(cuda.blockIdx.x), images.shape[0] - 1
-        own_logit = index(thread - plan.first_logit_thread)  # the first threads of the last warps have a logit each
-        has_logit = thread - plan.first_logit_thread >= 0 and own_logit < 2 * plan.num_classes
-        c = own_logit % plan.num_classes
-        bias = biases[c]
-
-        fetch_parameters(plan, filters, filter_biases, weights, registers)
-        fetch_image(plan, images, min(2 * block, last), registers.words)
-        fetch_image(plan, images, min(2 * block + 1, last), other_words)
-        for first in range(2 * block, images.shape[0], 2 * cuda.gridDim.x):
-            store_as_it_is(plan, registers.words, pixels, 0)
-            store_as_it_is(plan, other_words, pixels, PIXELS)
-            cuda.syncthreads()
-            fetch_image(plan, images, min(first + 2 * cuda.gridDim.x, last), registers.words)
-            fetch_image(plan, images, min(first + 2 * cuda.gridDim.x + 1, last), other_words)
-            forward_two(plan, pixels, weights, registers)
-            sum_over_threads(
-                plan, registers.sums, 2 * plan.num_classes, WARP_SIZE, plan.threads // WARP_SIZE, scratch, partial_sums
-            )  # fmt: skip
-            if has_logit:
-                two_logits[own_logit] = bias + sum_row(partial_sums, own_logit * (WARP_SIZE + 1), 1, WARP_SIZE)
-            cuda.syncthreads()
-            if has_logit:
-                exponentials[own_logit] = math.exp(two_logits[own_logit] - largest_of(plan, two_logits, own_logit - c))
-            cuda.syncthreads()
-            n = index(first) + own_logit // plan.num_classes
-            if has_logit and n <= last:
-                logits[n, c] = two_logits[own_logit]
-                total = sum_row(exponentials, own_logit - c, 1, plan.num_classes)
-                probabilities[n, c] = exponentials[own_logit] / total
-
-    return learn_epoch, read_images
+    return learn_epoch
 
 
 # -- the host's side --------------------------------------------------------------------------------------------------
@@ -938,14 +861,6 @@ def learning_plan(num_filters, num_classes, relu, batch_size, distort):
     shape = shapes_to_learn()[0 if batch_size <= multiprocessors() else -1]
     blocks = shape.blocks_per_sm * multiprocessors()
     return make_plan(num_filters, relu, shape, blocks, batch_size, distort, num_classes), shape
-
-
-def reading_plan(num_filters, num_classes, relu):
-    """(plan, shape) of the kernel that reads here."""
-    warps = ceil_div(2 * num_classes, WARP_SIZE)  # that have a thread for each logit of two images
-    shape = Shape(warps * WARP_SIZE, 1) if SIMULATED else READING
-    blocks = shape.blocks_per_sm * multiprocessors()
-    return make_plan(num_filters, relu, shape, blocks, num_classes=num_classes), shape
 
 
 def epoch_problem(num_filters, num_classes=NUM_CLASSES):
@@ -1005,7 +920,7 @@ class EpochRung:
         self.on_host = cuda.pinned_array(len(self.images), np.int32), cuda.pinned_array(2, np.float64)
         self.on_device = [cuda.device_array(array.shape, array.dtype) for array in self.on_host]
         self.totals = cuda.device_array((2, plan.blocks, network.num_classes), np.float64)
-        self.kernel = kernels(plan, shape)[0]
+        self.kernel = learning_kernel(plan, shape)
         self.launch_shape = plan.blocks, plan.threads
         self.arguments = (
             self.images, self.labels, *self.on_device, *network.flat_parameters, *between,
@@ -1022,33 +937,3 @@ class EpochRung:
         """(summed loss, number read right), once the epoch is done."""
         loss, hits = self.totals.copy_to_host().sum(axis=(1, 2))
         return float(loss), int(hits)
-
-
-class Reader:
-    """Reads any number of images in one launch: convolution, pooling, dense layer and softmax in one kernel.
-
-    num_filters, num_classes, relu: of the network; parameters: flat device arrays of filters, filter biases, weights by
-    class and biases, whose content may change.
-    """
-
-    def __init__(self, num_filters, num_classes, relu, parameters):
-        plan, shape = reading_plan(num_filters, num_classes, relu)
-        self.num_classes = num_classes
-        self.launch_shape = plan.blocks, plan.threads
-        self.kernel = kernels(plan, shape)[1]
-        self.parameters = parameters
-        self.images = None
-
-    def read(self, images):
-        """(logits, probabilities), both (N, C) float32 and valid until the next call, of images (N, 196) uint32.
-
-        All on the device. The same array again costs the host a tenth of the time, see `Repeated`.
-        """
-        if images is not self.images:
-            self.images, self.run = images, Repeated()
-            self.results = [cuda.device_array((images.shape[0], self.num_classes), np.float32) for _ in range(2)]
-        self.run(self._launch)
-        return self.results
-
-    def _launch(self, stream):
-        self.kernel[(*self.launch_shape, stream)](self.images, *self.parameters, *self.results)

@@ -35,15 +35,13 @@ class Shape(NamedTuple):
 
 
 # With at most one image for each block, one large block on each multiprocessor is the fastest. With more images, of two
-# smaller blocks one computes while the other waits. A block that only reads never waits for another block.
+# smaller blocks one computes while the other waits.
 ONE_IMAGE_A_BLOCK = Shape(384, 1)
 MANY_IMAGES_A_BLOCK = Shape(192, 2)
-READING = Shape(128, 4)
 SIMULATOR = Shape(WARP_SIZE, 1)  # the CUDA simulator needs about a millisecond for a thread
 
 # The largest even number of filters for which every index stays below 2**31 up to network.MAX_BATCH images.
 MAX_FILTERS = 192
-MAX_FILTERS_READ = 2 * READING.threads
 
 
 def ceil_div(a, b):
@@ -65,7 +63,6 @@ class Plan(NamedTuple):
     threads: int  # in a block
     blocks: int  # in the grid
     last_warp: int  # the first thread of the last warp, which has the least to convolve: it does what needs few threads
-    first_logit_thread: int  # the same, of as many warps as have a thread for each logit of two images
 
     # The image arrives.
     words_per_thread: int  # words of an image that a thread brings from memory
@@ -108,7 +105,6 @@ class Plan(NamedTuple):
     # Shared memory.
     scratch_size: int  # used for one thing after another: all threads' sums, or a chunk of the batch
     partial_sums_size: int  # the second step of sums over a block
-    logit_sums_size: int  # the same for the logits of two images, which are read at once
 
 
 def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False, num_classes=NUM_CLASSES):
@@ -129,7 +125,6 @@ def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False, num
         threads=threads,
         blocks=blocks,
         last_warp=threads - WARP_SIZE,
-        first_logit_thread=threads - WARP_SIZE * ceil_div(2 * num_classes, WARP_SIZE),
         words_per_thread=ceil_div(WORDS, threads),
         num_inputs=num_inputs,
         **forward,
@@ -140,7 +135,6 @@ def make_plan(num_filters, relu, shape, blocks, batch_size=1, distort=False, num
             2 * FILTER_VALUES * (first_sums + 1),
             max(2 * FILTER_VALUES, num_classes, filters["owned_filter_values"]) * (WARP_SIZE + 1),
         ),
-        logit_sums_size=2 * num_classes * (WARP_SIZE + 1),
     )
 
 

@@ -28,8 +28,8 @@ PREFIX = "kernels-"
 ROOM = 2**26  # bytes; all kernels together need a tenth of it
 SOURCES = (  # all files with functions that Numba compiles and keeps, and with constants of theirs
     "benchmark/machine.py", "cnn_jit.py", "conv_gpu.py", "distortion.py", "epoch_gpu.py", "epoch_plan.py",
-    "first_kernel.py", "gpu_instructions.py", "gpu_launch.py", "layers_gpu.py", "pool_gpu.py", "sizes.py",
-    "softmax_gpu.py",
+    "first_kernel.py", "gpu_instructions.py", "gpu_launch.py", "layers_gpu.py", "pool_gpu.py", "reading_gpu.py",
+    "sizes.py", "softmax_gpu.py",
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def processes(monkeypatch, tmp_path):
     monkeypatch.setattr(compile_apart, "SOON", 0.1)
     monkeypatch.setattr(compile_apart.config, "CACHE_DIR", str(tmp_path))
     (tmp_path / "some_network").mkdir()
-    (tmp_path / "some_network" / "epoch_gpu.kernels.locals.read_images-801.py311.nbi").touch()
+    (tmp_path / "some_network" / "reading_gpu.reading_kernel.locals.read_images-801.py311.nbi").touch()
     monkeypatch.setattr(subprocess, "Popen", sleep)
     return started
 

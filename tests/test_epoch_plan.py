@@ -13,13 +13,10 @@ from epoch_plan import (
     FILTER_VALUES,
     MANY_IMAGES_A_BLOCK,
     MAX_FILTERS,
-    MAX_FILTERS_READ,
     MAX_SHARED,
     ONE_IMAGE_A_BLOCK,
-    READING,
     SIMULATOR,
     WARP_SIZE,
-    Shape,
     make_plan,
     max_registers,
     memory_sizes,
@@ -116,7 +113,6 @@ def test_what_a_block_needs_fits_into_its_scratch_memory(made):
     columns = plan.partials_per_pair * plan.filter_pairs
     assert 2 * FILTER_VALUES * (columns + 1) <= plan.partial_sums_size, "the filters' partial sums"
     assert plan.partial_sums_size >= plan.num_classes * (WARP_SIZE + 1), "the logits' partial sums"
-    assert plan.logit_sums_size >= 2 * plan.num_classes * (WARP_SIZE + 1), "those of two images that are read"
     assert plan.owned_filter_values * (WARP_SIZE + 1) <= plan.partial_sums_size, "what all blocks left for the filters"
 
 
@@ -170,7 +166,7 @@ def test_the_first_sums_over_a_block_take_every_thread_once(made):
     assert (np.arange(plan.threads) % columns % plan.filter_pairs == np.arange(plan.threads) % plan.filter_pairs).all()
 
 
-@pytest.mark.parametrize("shape", [ONE_IMAGE_A_BLOCK, MANY_IMAGES_A_BLOCK, READING])
+@pytest.mark.parametrize("shape", [ONE_IMAGE_A_BLOCK, MANY_IMAGES_A_BLOCK])
 def test_the_registers_of_all_blocks_fit_on_a_multiprocessor(shape):
     assert max_registers(shape) * shape.threads * shape.blocks_per_sm <= epoch_plan.REGISTERS
     assert max_registers(shape) >= 96, "with fewer registers the kernel spills"
@@ -182,18 +178,13 @@ def test_the_networks_of_the_readme_fit_into_a_block(filters, classes):
     for shape in (ONE_IMAGE_A_BLOCK, MANY_IMAGES_A_BLOCK):
         plan, _ = planned(filters, shape, 132, 1024, classes)
         assert shared_bytes(plan) <= MAX_SHARED
-    plan, _ = planned(filters, READING, 132, 1, classes)
-    images, two_logits = 2 * epoch_plan.PIXELS, 2 * classes
-    assert 4 * (images + 2 * two_logits + plan.scratch_size + plan.logit_sums_size) <= MAX_SHARED, "to read"
 
 
 @many
 @given(plans())
-def test_every_logit_has_a_thread_of_its_own(made):
+def test_every_class_has_a_thread_of_its_own(made):
     plan, _ = made
     assert plan.num_classes <= WARP_SIZE and plan.threads - plan.last_warp == WARP_SIZE
-    assert plan.threads - plan.first_logit_thread >= 2 * plan.num_classes and plan.first_logit_thread >= 0
-    assert plan.first_logit_thread % WARP_SIZE == 0
 
 
 def test_an_example_by_hand():
@@ -207,8 +198,7 @@ def test_an_example_by_hand():
     assert plan.owned_filter_values == 1  # 80 values: 80 of the blocks have one each
 
 
-def test_readers_and_the_simulator_take_every_number_of_filters_that_they_promise():
-    for shape, most in ((READING, MAX_FILTERS_READ), (SIMULATOR, 2 * SIMULATOR.threads)):
-        for filters in range(1, most + 1):
-            plan = make_plan(filters, True, Shape(*shape), shape.blocks_per_sm)
-            assert plan.groups >= 1 and plan.filter_pairs <= plan.threads
+def test_the_simulator_takes_every_number_of_filters_that_it_promises():
+    for filters in range(1, 2 * SIMULATOR.threads + 1):
+        plan = make_plan(filters, True, SIMULATOR, SIMULATOR.blocks_per_sm)
+        assert plan.groups >= 1 and plan.filter_pairs <= plan.threads

@@ -28,11 +28,13 @@ def test_a_kernel_has_the_same_name_in_the_cache_of_every_process():
     names = """
 import hashlib
 from numba.cuda.serialize import dumps
-from epoch_gpu import kernels
+from epoch_gpu import learning_kernel
 from epoch_plan import ONE_IMAGE_A_BLOCK, make_plan
-for distort in (False, True):
-    for kernel in kernels(make_plan(8, True, ONE_IMAGE_A_BLOCK, 132, 64, distort), ONE_IMAGE_A_BLOCK):
-        print(hashlib.sha256(dumps([cell.cell_contents for cell in kernel.py_func.__closure__])).hexdigest())
+from reading_gpu import reading_kernel, reading_plan
+plans = [make_plan(8, True, ONE_IMAGE_A_BLOCK, 132, 64, distort) for distort in (False, True)]
+learning = [learning_kernel(plan, ONE_IMAGE_A_BLOCK) for plan in plans]
+for kernel in (*learning, reading_kernel(reading_plan(8, 10, True))):
+    print(hashlib.sha256(dumps([cell.cell_contents for cell in kernel.py_func.__closure__])).hexdigest())
 """
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     command = [sys.executable, "-c", names]
@@ -73,7 +75,7 @@ def softmax_signatures():
 
 
 def epoch_signatures():
-    """Argument types of the two kernels that epoch_gpu.kernels makes."""
+    """Argument types of the kernels that epoch_gpu.learning_kernel and reading_gpu.reading_kernel make."""
     from numba import float32, float64, int32, uint32
 
     images, one, two, counts = uint32[:, ::1], float32[::1], float32[:, ::1], int32[::1]
@@ -112,15 +114,17 @@ def compile_all(architecture):
             check(kernel.py_func.__name__, ptx_of(kernel, types, architecture))
 
     # The kernels of an epoch are made for the network and the GPU; an odd number of filters is their hardest case.
-    from epoch_gpu import kernels
+    from epoch_gpu import learning_kernel
     from epoch_plan import MANY_IMAGES_A_BLOCK, ONE_IMAGE_A_BLOCK, make_plan
+    from reading_gpu import reading_kernel, reading_plan
 
     for filters, classes, distort, shape, blocks, batch_size in (
         (8, 10, False, ONE_IMAGE_A_BLOCK, 132, 64),
         (13, 10, True, MANY_IMAGES_A_BLOCK, 80, 1000),
         (32, 13, True, ONE_IMAGE_A_BLOCK, 132, 64),
     ):
-        made = kernels(make_plan(filters, distort, shape, blocks, batch_size, distort, classes), shape)
+        plan = make_plan(filters, distort, shape, blocks, batch_size, distort, classes)
+        made = learning_kernel(plan, shape), reading_kernel(reading_plan(filters, classes, distort))
         for kernel, types in zip(made, epoch_signatures(), strict=True):
             check(kernel.py_func.__name__, ptx_of(kernel, types, architecture))
 

@@ -26,7 +26,7 @@ FLOORS = {
     },
     "layers": {
         "compile_apart", "conv_gpu", "epoch_gpu", "epoch_plan", "first_kernel", "layer_check", "layers_gpu",
-        "naive_gpu", "pool_gpu", "softmax_gpu",
+        "naive_gpu", "pool_gpu", "reading_gpu", "softmax_gpu",
     },
     "plots": {"plots"},
     "training": {"training"},
@@ -52,7 +52,7 @@ SLOW = {"dask", "distributed", "joblib", "llvmlite", "multiprocessing", "numba"}
 HEAVY = {"cv2", "PIL", "tqdm", "matplotlib", "mnist"}
 
 LONGEST = 60  # lines of a function: what fits on a screen
-LONG = {("epoch_gpu", "kernels"), ("epoch_gpu", "learn_epoch"), ("epoch_gpu", "read_images")}
+LONG = {("epoch_gpu", "learning_kernel"), ("epoch_gpu", "learn_epoch")}
 
 # "Warp" means 32 threads here, and nothing else. What OpenCV calls so is OpenCV's.
 WARP_NAMES = {"WARP_SIZE", "fill_a_warp", "last_warp", "lanes_of_warp", "syncwarp", "warp", "warps", "warpsize"}
