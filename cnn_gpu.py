@@ -33,7 +33,7 @@ import numpy as np
 from numba import cuda
 
 import mnist_data
-from compile_apart import reader_compiled_apart
+from compile_apart import garbage_left, reader_compiled_apart
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import MAX_FILTERS_READ, EpochRung, Reader, as_words
 from errors import UserError, run
@@ -124,7 +124,7 @@ class CNNGPU(Network):
         count = batch_size if path == "epoch" else 1  # the kernels of the other paths take any number
         blank = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
         twin = CNNGPU(self.num_filters, self.activation, num_classes=self.num_classes, block=self.block, path=path)
-        with reader_compiled_apart(self.num_filters, self.num_classes, self.activation == "relu"):
+        with garbage_left(), reader_compiled_apart(self.num_filters, self.num_classes, self.activation == "relu"):
             twin.fit(blank, np.zeros(count, np.int32), 1, count, 0, augment=augment)
         twin.logits(blank[:1])
 
