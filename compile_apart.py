@@ -21,7 +21,7 @@ from gpu_launch import SIMULATED
 from sizes import IMAGE_SIZE, WINDOWS
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-SOON = 1.0  # seconds; kernels that were compiled before are loaded in less
+SOON = 3.0  # seconds; kernels that were compiled before are loaded in less, and to compile the others takes longer
 KEPT = "*.read_images-*"  # how Numba calls the files that hold this kernel, for whatever networks
 
 
