@@ -26,13 +26,13 @@ methods:
 
 if __name__ == "__main__":
     import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+    import start_early  # noqa: F401 (threads that open the GPU and unpack MNIST meanwhile)
 
 import sys
 
 import numpy as np
 from numba import cuda
 
-import mnist_data
 from compile_apart import garbage_left, reader_compiled_apart
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import MAX_FILTERS_READ, EpochRung, Reader, as_words
@@ -163,7 +163,6 @@ def main(argv=None):
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: the GPU, where there is one")
     parser.add_argument("--path", choices=PATHS, default=PATHS[-1], help="how to train (default: %(default)s)")
     args = parser.parse_args(argv)
-    mnist_data.begin_to_load()  # while the GPU is opened
     if use_gpu(args.device):
         return train_script(CNNGPU, args, block=args.block, path=args.path)
     if args.block != BLOCK or args.path != PATHS[-1]:
