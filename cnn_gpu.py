@@ -26,14 +26,14 @@ methods:
 
 if __name__ == "__main__":
     import quiet_start  # noqa: F401 (Ctrl-C during the imports below)
+    import start_early  # noqa: F401 (threads that open the GPU and unpack MNIST meanwhile)
 
 import sys
 
 import numpy as np
 from numba import cuda
 
-import mnist_data
-from compile_apart import reader_compiled_apart
+from compile_apart import garbage_left, reader_compiled_apart
 from conv_gpu import Conv3x3GPU
 from epoch_gpu import EpochRung, as_words
 from errors import UserError, run
@@ -125,7 +125,7 @@ class CNNGPU(Network):
         count = batch_size if path == "epoch" else 1  # the kernels of the other paths take any number
         blank = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
         twin = CNNGPU(self.num_filters, self.activation, num_classes=self.num_classes, block=self.block, path=path)
-        with reader_compiled_apart(self.num_filters, self.num_classes, self.activation == "relu"):
+        with garbage_left(), reader_compiled_apart(self.num_filters, self.num_classes, self.activation == "relu"):
             twin.fit(blank, np.zeros(count, np.int32), 1, count, 0, augment=augment)
         twin.logits(blank[:1])
 
@@ -164,7 +164,6 @@ def main(argv=None):
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: the GPU, where there is one")
     parser.add_argument("--path", choices=PATHS, default=PATHS[-1], help="how to train (default: %(default)s)")
     args = parser.parse_args(argv)
-    mnist_data.begin_to_load()  # while the GPU is opened
     if use_gpu(args.device):
         return train_script(CNNGPU, args, block=args.block, path=args.path)
     if args.block != BLOCK or args.path != PATHS[-1]:

@@ -54,10 +54,13 @@ def split_columns(image, columns):
     """
     for parity in range(2):
         for row in range(IMAGE_SIZE // 2):
-            for first in range(4):
-                for column in range(POOLED_SIZE):
-                    pixel = float32(image[2 * row + parity, 2 * column + first])
-                    columns[parity, first, POOLED_SIZE * row + column] = pixel * float32(1 / 255) - float32(0.5)
+            for first in range(2):
+                for column in range(POOLED_SIZE + 1):
+                    pixel = float32(image[2 * row + parity, 2 * column + first]) * float32(1 / 255) - float32(0.5)
+                    if column < POOLED_SIZE:
+                        columns[parity, first, POOLED_SIZE * row + column] = pixel
+                    if column > 0:  # the pixel before, of those from two columns further on
+                        columns[parity, first + 2, POOLED_SIZE * row + column - 1] = pixel
 
 
 @njit(**FAST)
@@ -179,17 +182,33 @@ def learn_image(image, label, taps, filter_biases, relu, weights, biases, classe
 
 
 @njit(**FAST)
+def weight_gradient(f, pooled, grad_logits, sums):
+    """Add the batch's gradient for the weights on the output of filter f to sums (C, 169).
+
+    pooled (N, F, 169), grad_logits (N, C). Four images at a time: so a sum is read and written once for four products.
+    """
+    fours = len(pooled) // 4 * 4
+    for n in range(0, fours, 4):
+        for c in range(sums.shape[0]):
+            g0, g1, g2, g3 = grad_logits[n, c], grad_logits[n + 1, c], grad_logits[n + 2, c], grad_logits[n + 3, c]
+            for window in range(WINDOWS):
+                first_two = g0 * pooled[n, f, window] + g1 * pooled[n + 1, f, window]
+                sums[c, window] += first_two + g2 * pooled[n + 2, f, window] + g3 * pooled[n + 3, f, window]
+    for n in range(fours, len(pooled)):
+        for c in range(sums.shape[0]):
+            for window in range(WINDOWS):
+                sums[c, window] += grad_logits[n, c] * pooled[n, f, window]
+
+
+@njit(**FAST)
 def update_filter(f, pooled, grad_logits, grad_taps, step, taps, filter_biases, relu, weights):
     """Sum the batch's gradient for filter f and for the weights on its output, and take one step against it.
 
     pooled (N, F, 169), grad_logits (N, C), grad_taps (N, F, 10). step: learning rate / number of images.
     """
     sums = np.zeros((len(weights), WINDOWS), np.float32)
+    weight_gradient(f, pooled, grad_logits, sums)
     for n in range(len(pooled)):
-        for c in range(len(weights)):
-            gradient = grad_logits[n, c]
-            for window in range(WINDOWS):
-                sums[c, window] += gradient * pooled[n, f, window]
         for tap in range(9):
             taps[f, tap] -= step * grad_taps[n, f, tap]
         if relu:

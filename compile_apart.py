@@ -6,6 +6,7 @@ kernel is not in the folder, and is compiled here when it is needed.
 """
 
 import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -21,8 +22,23 @@ from reading_gpu import Reader
 from sizes import IMAGE_SIZE, WINDOWS
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-SOON = 1.0  # seconds; kernels that were compiled before are loaded in less
+SOON = 3.0  # seconds; kernels that were compiled before are loaded in less, and to compile the others takes longer
 KEPT = "*.read_images-*"  # how Numba calls the files that hold this kernel, for whatever networks
+
+
+@contextlib.contextmanager
+def garbage_left():
+    """Python's garbage collector waits until the end of the block, in which kernels are compiled.
+
+    Numba makes millions of objects. To look through them again and again takes an eighth of the time.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 @contextlib.contextmanager
@@ -56,7 +72,7 @@ def reader_compiled_apart(num_filters, num_classes, relu):
 
 def _start(started, network):
     # The folder as this process calls it: Numba's cache knows a file by its name, also where a link leads to it.
-    code = f"import sys; sys.path.insert(0, {FOLDER!r}); import compile_apart, interrupts; "
+    code = f"import gc, sys; gc.disable(); sys.path.insert(0, {FOLDER!r}); import compile_apart, interrupts; "
     code += f"interrupts.end_with_parent(); compile_apart.compile_reader{network}"
     environment = os.environ | {"NUMBA_CACHE_DIR": config.CACHE_DIR}  # also where that is a temporary folder
     silent = {name: subprocess.DEVNULL for name in ("stdin", "stdout", "stderr")}

@@ -6,6 +6,7 @@ output any more.
 """
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -46,6 +47,8 @@ def run(main, when_interrupted="interrupted"):
     `when_interrupted` on stderr and status 130. If the program that reads stdout has closed the pipe, as `head` does,
     there is no line, and the status is 0.
     """
+    gc.freeze()  # the collector, which quiet_start.py has stopped, need not look through what was imported
+    gc.enable()
     _use_outputs()
     ctrl_c = signal.getsignal(signal.SIGINT)  # that of quiet_start.py, in a script; or it is ignored, in the background
     if ctrl_c is not signal.SIG_IGN:

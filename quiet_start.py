@@ -3,10 +3,15 @@
 Every script imports this before anything else. Until `errors.run` calls its main() there is nothing to save and nothing
 to clean up, so the program ends at once. A handler does it, because an exception would be raised in the middle of
 somebody's import. After main() it holds again.
+
+Python's garbage collector also waits until then: modules make very many objects, and hardly any of them is garbage.
 """
 
+import gc
 import os
 import signal
+
+gc.disable()
 
 
 def _end(*_):

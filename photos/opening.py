@@ -16,9 +16,11 @@ from PIL import ExifTags, Image
 from errors import UserError
 
 # The formats that cameras, phones, scanners and drawing programs write. Others that Pillow knows are left out: they
-# hold no photos, and some run other programs on the file (EPS runs Ghostscript).
+# hold no photos, and some run other programs on the file (EPS runs Ghostscript). Pillow tries them in this order. At
+# the first one that it has not imported yet it imports all that it knows, which takes longer than to decode a photo:
+# so those of most pictures come first.
 FORMATS = (
-    "AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP",
+    "JPEG", "PNG", "HEIF", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG2000", "PCX", "PPM", "QOI", "TGA",
 )  # fmt: skip
 SURELY_KNOWN = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # of these, a file without a name that tells its kind
 pillow_heif.register_heif_opener(thumbnails=False)  # the photos of iPhones; a thumbnail may show something else

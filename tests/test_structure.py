@@ -22,7 +22,7 @@ ROOMS = ("photos", "benchmark", "volume", "web")
 FLOORS = {
     "shared": {
         "distortion", "errors", "figure_style", "files", "gpu_instructions", "gpu_launch", "interrupts", "kernel_cache",
-        "mnist_data", "model_file", "network", "quiet_start", "sizes",
+        "mnist_data", "model_file", "network", "quiet_start", "sizes", "start_early",
     },
     "layers": {
         "compile_apart", "conv_gpu", "epoch_gpu", "epoch_plan", "first_kernel", "layer_check", "layers_gpu",
