@@ -20,8 +20,8 @@ from photos.lattice import best_cover
 from photos.normalise import normalise
 from photos.opening import open_to_read
 from photos.segment import Parts, drawn_parts, find_parts
-from photos.weighing import LARGE, Candidate, digit_weights, mark_weights, writing_of
-from sizes import IMAGE_SIZE, NUM_CLASSES, SEVERAL
+from photos.weighing import LARGE, Candidate, digit_weights, mark_weights, one_weights, writing_of
+from sizes import IMAGE_SIZE, NUM_CLASSES
 
 # -- pictures ---------------------------------------------------------------------------------------------------------
 
@@ -83,7 +83,8 @@ def read_page(picture, model):
     turns = _quarter_turns(page, model)
     if turns:
         turned = _read_grey(np.ascontiguousarray(np.rot90(grey, turns)), model)
-        if turned.evidence > page.evidence:
+        # Letters on their head may look more like digits: where there is nothing to be read, a turn must be sure.
+        if turned.evidence > page.evidence and (page.lines or turned.confidence > SURE):
             page = turned._replace(turns=turns)
     return page
 
@@ -196,7 +197,8 @@ def _read_parts(found, model):
     glyphs = GlyphReader(model)
     pieces, candidates = _make_candidates(found.parts, found.height, glyphs)
     probabilities = glyphs.read([candidate.glyph for candidate in candidates])
-    chosen = _choose(candidates, pieces, probabilities, found) if found.parts else []
+    nothing = not found.parts or is_text(found, glyphs)
+    chosen = [] if nothing else _choose(candidates, pieces, probabilities, found)
     lines = sort_into_lines([candidates[i].glyph for i in chosen])
     in_order = [glyph for line in lines for glyph in line]
     crops = {glyph: glyphs.crops[glyph] for glyph in in_order}
@@ -220,6 +222,24 @@ def _make_candidates(parts, height, glyphs):
     return pieces, [Candidate(members, glyph, members in whole) for members, glyph in joined.items()]
 
 
+MANY, MOST_DOUBTFUL = 15, 0.4  # of parts that may be digits: fewer tell little; and how many of them may be doubtful
+
+
+def is_text(found, glyphs):
+    """Whether the Parts of a picture are letters rather than digits. glyphs: a GlyphReader.
+
+    Of a page of digits the network is sure, of most of them at least, and just as sure of what is none, such as the
+    rest of a rule. Letters are neither: one looks like a digit, the next somewhat. A network of ten classes is never
+    sure that something is no digit: its doubts tell nothing.
+    """
+    if glyphs.model.num_classes == NUM_CLASSES:
+        return False
+    large = [part for part in found.parts if part.size > LARGE * found.height]
+    sure = glyphs.read(large)[:, :NUM_CLASSES].max(axis=1, initial=0)
+    may_be_digits = sure[sure > 1 - SURE]
+    return len(may_be_digits) >= MANY and (may_be_digits < SURE).mean() > MOST_DOUBTFUL
+
+
 LIKE_MARKS = 0.6, 0.3, 1.0  # the classes part, several and mark: what is several digits is seldom a mark to leave out
 MARKS, FROM_THINGS = 0.07, 10  # before a page is read, so many of the large things are marks, as on a page of so many
 ROUNDS = 10
@@ -235,29 +255,21 @@ def _choose(candidates, pieces, probabilities, found):
     writing = writing_of(found.parts, found.height, found.dark)
     others = probabilities[:, NUM_CLASSES:]
     rejected = others @ LIKE_MARKS if others.shape[1] == len(LIKE_MARKS) else others.sum(axis=1)
-    as_digits = _shape_weights(probabilities) + digit_weights(candidates, pieces, writing, found.dark)
+    as_one = one_weights(probabilities)
+    as_digits = np.log(np.maximum(probabilities[:, :NUM_CLASSES].max(axis=1), 1e-6)) + as_one
+    as_digits += digit_weights(candidates, pieces, writing, found.dark)
     marks = [i for i, candidate in enumerate(candidates) if candidate.is_part or candidate.members.bit_count() == 1]
     is_large = [candidate.glyph.size > LARGE * writing.height for candidate in candidates]
     sets = [candidate.members for candidate in candidates]
     sets += [sets[i] for i in marks]
     share = MARKS
     for _ in range(ROUNDS):
-        as_marks = mark_weights(candidates, rejected, writing.height, share)
+        as_marks = mark_weights(candidates, rejected, writing.height, share) + as_one
         chosen = best_cover(sets, [*(as_digits + np.log(1 - share)), *as_marks[marks]])
         picked = [i for i in chosen if i < len(candidates)]
         large_marks = sum(is_large[marks[i - len(candidates)]] for i in chosen if i >= len(candidates))
         share = (large_marks + MARKS * FROM_THINGS) / (large_marks + len(picked) + FROM_THINGS)
     return picked if large_marks <= MOST_MARKS * len(picked) else []
-
-
-def _shape_weights(probabilities):
-    """How likely each candidate is one digit by its shape, as a logarithm: probabilities (N, C) -> (N,).
-
-    What looks like several digits counts twice: it speaks against one digit, and for those that the pieces would be.
-    """
-    one = probabilities[:, :NUM_CLASSES].max(axis=1)
-    several = probabilities[:, SEVERAL] if probabilities.shape[1] > SEVERAL else 0.0
-    return np.log(np.maximum(one, 1e-6)) + np.log(np.maximum(1 - several, 1e-3))
 
 
 # -- the network ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ Every picture goes through the same stages, in this order. Their names, on the l
                     normalise.centre           ... and as large as MNIST's digits, in the middle of 28x28 pixels
     views           reading.shifted_views      the crop in five places, a pixel apart
     probabilities   reading.classify           the network reads all views; the mean of its probabilities counts
-    lines           weighing.digit_weights     how likely each candidate is a digit by its size, its ink and its place
+    lines           reading.is_text            nothing is read in what the network finds doubtful again and again
+                    weighing.digit_weights     how likely each candidate is a digit by its size, its ink and its place
                     weighing.mark_weights      ... and how likely it is none
                     lattice.best_cover         the likeliest way to explain all pieces, as digits and as marks
                     grouping.sort_into_lines   lines from top to bottom, each from left to right, also when they slope

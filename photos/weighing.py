@@ -14,6 +14,7 @@ import numpy as np
 from photos.glyph import Glyph, weighted_median
 from photos.grouping import FLATTEST, distance
 from photos.lattice import bits
+from sizes import SEVERAL
 
 
 class Candidate(NamedTuple):
@@ -54,6 +55,18 @@ def darknesses(glyphs, dark):
         float(np.percentile(dark[glyph.y : glyph.bottom, glyph.x : glyph.right][glyph.mask > 0], 75))
         for glyph in glyphs
     ]
+
+
+# -- as one thing -----------------------------------------------------------------------------------------------------
+
+
+def one_weights(probabilities):
+    """How likely each candidate is one thing by its shape, as a logarithm: probabilities (N, C) -> (N,).
+
+    What looks like several digits is neither a digit nor a mark, but the digits that it can be cut into.
+    """
+    several = probabilities[:, SEVERAL] if probabilities.shape[1] > SEVERAL else np.zeros(len(probabilities))
+    return np.log(np.maximum(1 - several, 1e-3))
 
 
 # -- as a digit -------------------------------------------------------------------------------------------------------

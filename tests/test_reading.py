@@ -13,8 +13,8 @@ from model_file import Parameters
 from photos.ink import ink_scales, scale_picture
 from photos.opening import open_to_read
 from photos.page import Page
-from photos.reading import _shape_weights, classify, read_picture, read_pictures
-from sizes import MARK, NUM_CLASSES, PART, PHOTO_CLASSES, SEVERAL
+from photos.reading import classify, read_picture, read_pictures
+from sizes import NUM_CLASSES, PHOTO_CLASSES
 
 pytest_plugins = ["photo_fixtures"]
 
@@ -77,16 +77,6 @@ def test_the_confidence_is_that_of_the_digit_against_all_else(digits, shipped):
     alone = classify(shipped, [digit.crop for digit in found.digits])
     assert found.values.tolist() == alone[:, :NUM_CLASSES].argmax(axis=1).tolist()
     assert found.confidences == pytest.approx(alone[:, :NUM_CLASSES].max(axis=1), abs=1e-6)
-
-
-def test_what_looks_like_several_digits_is_less_likely_one():
-    """More than the probability of its likeliest digit says alone; a network of ten classes cannot tell."""
-    probabilities = np.zeros((3, PHOTO_CLASSES))
-    probabilities[:, 4] = 0.4
-    probabilities[0, PART], probabilities[1, MARK], probabilities[2, SEVERAL] = 0.6, 0.6, 0.6
-    part, mark, several = _shape_weights(probabilities)
-    assert part == mark == pytest.approx(np.log(0.4)) and several == pytest.approx(2 * np.log(0.4))
-    assert _shape_weights(probabilities[:, :NUM_CLASSES]) == pytest.approx(np.full(3, np.log(0.4)))
 
 
 # -- the shipped model -------------------------------------------------------------------------------------------------

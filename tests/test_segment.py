@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from pages import agree, row_page
+from PIL import Image, ImageDraw, ImageFont
 
 from photos import ink, reading, segment
 from photos.ink import ink_scales, scale_picture
@@ -176,6 +178,29 @@ def letter_page():
 
 def test_letters_are_not_read_as_digits(find_digits):
     assert len(find_digits(letter_page())) <= 0.1 * sum(letter.isalpha() for text in LETTERS for letter in text)
+
+
+PRINT = "DejaVu Sans", "DejaVu Serif", "DejaVu Sans:bold", "STIXGeneral"
+WORDS = "What a person writes by hand looks different each time; the letters of a page of print are even, like tiles."
+
+
+def text_page(seed):
+    """A page of print, in a letter that comes with Matplotlib: (h, w, 3) uint8."""
+    random = np.random.default_rng(seed)
+    font = ImageFont.truetype(font_manager.findfont(PRINT[seed % len(PRINT)]), int(random.integers(24, 60)))
+    page = Image.new("RGB", (1000, 450), (235, 235, 230))
+    for y in range(20, 380, round(1.4 * font.size)):
+        ImageDraw.Draw(page).text((20, y), " ".join(random.permutation(WORDS.split())[:8]), (30, 30, 40), font)
+    return np.array(page)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_read_in_a_page_of_text(find_digits, monkeypatch, seed):
+    """Nor after it was turned to see whether it stands on its head, where letters look more like digits."""
+    page = text_page(seed)
+    assert find_digits(page) == find_digits(255 - page) == []
+    monkeypatch.setattr(reading, "MOST_DOUBTFUL", 1.0)
+    assert len(find_digits(page)) > 10
 
 
 # -- every step is needed ---------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import pytest
 from photos import weighing
 from photos.glyph import Glyph
 from photos.grouping import union
-from photos.weighing import LARGE, SMALL, Candidate, Writing, digit_weights, mark_weights, writing_of
+from photos.weighing import LARGE, SMALL, Candidate, Writing, digit_weights, mark_weights, one_weights, writing_of
+from sizes import MARK, NUM_CLASSES, PART, PHOTO_CLASSES, SEVERAL
 
 HEIGHT, STROKE, DARKNESS = 100, 10, 0.6
 WRITING = Writing(HEIGHT, STROKE, DARKNESS)
@@ -38,6 +39,18 @@ def weight(glyph, darkness=DARKNESS, writing=WRITING):
 
 def falls(values):
     return all(a > b for a, b in zip(values, values[1:], strict=False))
+
+
+# -- as one thing -----------------------------------------------------------------------------------------------------
+
+
+def test_what_looks_like_several_digits_is_less_likely_one():
+    """A network of ten classes cannot tell."""
+    probabilities = np.zeros((3, PHOTO_CLASSES))
+    probabilities[:, 4] = 0.4
+    probabilities[0, PART], probabilities[1, MARK], probabilities[2, SEVERAL] = 0.6, 0.6, 0.6
+    assert one_weights(probabilities) == pytest.approx([0, 0, np.log(0.4)])
+    assert (one_weights(probabilities[:, :NUM_CLASSES]) == 0).all()
 
 
 # -- as a digit -------------------------------------------------------------------------------------------------------
