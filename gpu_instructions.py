@@ -73,28 +73,21 @@ else:
         """
         return i & 0x7FFFFFFF
 
-    def load_adjacent(builder, address, count):
-        """`count` float32 numbers from an address on, a multiple of 4 * count, by one load, in LLVM."""
+    def generate_load(context, builder, signature, arguments):
+        """The code of `load_pair` and `load_four`: as many numbers as the result has, by one load."""
+        address = builder.gep(address_of(context, builder, signature.args[0], arguments[0]), [arguments[1]])
+        count = signature.return_type.count
         vector = builder.load(builder.bitcast(address, ir.VectorType(ir.FloatType(), count).as_pointer()))
         vector.align = 4 * count
-        return [builder.extract_element(vector, ir.Constant(ir.IntType(32), n)) for n in range(count)]
+        values = [builder.extract_element(vector, ir.Constant(ir.IntType(32), n)) for n in range(count)]
+        return context.make_tuple(builder, signature.return_type, values)
 
     @intrinsic
     def load_pair(typing_context, array, i):
         """(array[i], array[i + 1]) of a float32 array by one load of eight bytes; i must be even."""
-
-        def generate(context, builder, signature, arguments):
-            address = builder.gep(address_of(context, builder, signature.args[0], arguments[0]), [arguments[1]])
-            return context.make_tuple(builder, signature.return_type, load_adjacent(builder, address, 2))
-
-        return UniTuple(float32, 2)(array, i), generate
+        return UniTuple(float32, 2)(array, i), generate_load
 
     @intrinsic
     def load_four(typing_context, array, i):
         """array[i] to array[i + 3] of a float32 array by one load of 16 bytes; i must be a multiple of four."""
-
-        def generate(context, builder, signature, arguments):
-            address = builder.gep(address_of(context, builder, signature.args[0], arguments[0]), [arguments[1]])
-            return context.make_tuple(builder, signature.return_type, load_adjacent(builder, address, 4))
-
-        return UniTuple(float32, 4)(array, i), generate
+        return UniTuple(float32, 4)(array, i), generate_load
