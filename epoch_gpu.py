@@ -150,7 +150,8 @@ def fetch_image(plan, images, n, words):
 @device
 def pixel_of(word, b):
     """Pixel b, 0..3, of a word, 0..255 as float32: little-endian, as every GPU and its host are."""
-    return float32(uint32((word >> uint32(8 * b)) & uint32(255)))
+    pixel = uint32((word >> uint32(8 * b)) & uint32(255))  # Numba has made 64 bits of it: back to 32, to convert those
+    return float32(pixel)
 
 
 @device
