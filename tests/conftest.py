@@ -77,6 +77,12 @@ def mnist():
 
 
 @pytest.fixture(scope="session")
+def imports_first():
+    """A function: the variable with which Python imports from a folder first, then from where it did before."""
+    return lambda folder: {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+@pytest.fixture(scope="session")
 def script():
     """A function that runs one of the scripts as a user would, without the simulator: (stdout, stderr, status)."""
 

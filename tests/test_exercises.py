@@ -149,7 +149,7 @@ def test_7_pooling_3x3(changed):
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="times kernels, which needs a CUDA GPU")
-def test_8_neighbours_write_sooner_to_neighbours(changed):
+def test_8_neighbours_write_sooner_to_neighbours(changed, imports_first):
     script = """
 import numpy as np
 from numba import cuda
@@ -168,7 +168,8 @@ print(time_calls(launch, 20, cuda.synchronize)["median"])
     ]
     seconds = []
     for changes, shape in (([], "(10_000, 26, 26, 8)"), (planes, "(10_000, 8, 26, 26)")):
-        out, err, status = changed("conv_gpu.py", changes, ["-c", script.replace("SHAPE", shape)], PYTHONPATH=str(ROOT))
+        command = ["-c", script.replace("SHAPE", shape)]
+        out, err, status = changed("conv_gpu.py", changes, command, **imports_first(ROOT))
         assert status == 0, err
         seconds.append(float(out))
     assert seconds[1] < 0.9 * seconds[0]

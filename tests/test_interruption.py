@@ -160,9 +160,9 @@ def two_at_once(write):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_kill_leaves_the_old_file_or_the_new_one(name):
+def test_a_kill_leaves_the_old_file_or_the_new_one(name, imports_first):
     command = [sys.executable, __file__, str(KILLS), name]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | imports_first(ROOT)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"{name}: {KILLS} kills"), done.stdout

@@ -3,7 +3,6 @@
 It needs no driver, but numba without the simulator: so it runs in a process of its own, which is this same file.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +13,23 @@ ARCHITECTURES = (7, 5), (8, 6), (9, 0)  # T4, RTX 30, H100
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture
+def without_simulator():
+    """The environment of a process in which numba compiles. (To import conftest.py there would switch to the simulator.)"""
+    from conftest import NO_SIMULATOR
+
+    return NO_SIMULATOR
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids="sm_{0[0]}{0[1]}".format)
-def test_every_kernel_compiles(architecture):
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+def test_every_kernel_compiles(architecture, without_simulator, imports_first):
+    environment = without_simulator | imports_first(ROOT)
     command = [sys.executable, __file__, *map(str, architecture)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_kernel_has_the_same_name_in_the_cache_of_every_process():
+def test_a_kernel_has_the_same_name_in_the_cache_of_every_process(without_simulator):
     """Otherwise it would be compiled again in each, and the cache would grow without end."""
     names = """
 import hashlib
@@ -36,9 +42,8 @@ learning = [learning_kernel(plan, ONE_IMAGE_A_BLOCK) for plan in plans]
 for kernel in (*learning, reading_kernel(reading_plan(8, 10, True))):
     print(hashlib.sha256(dumps([cell.cell_contents for cell in kernel.py_func.__closure__])).hexdigest())
 """
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     command = [sys.executable, "-c", names]
-    first, second = (subprocess.check_output(command, cwd=ROOT, env=environment, text=True) for _ in range(2))
+    first, second = (subprocess.check_output(command, cwd=ROOT, env=without_simulator, text=True) for _ in range(2))
     assert first == second
     assert len(set(first.split())) > 1, "and another one for another kernel"
 

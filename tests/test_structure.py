@@ -427,11 +427,11 @@ def ctrl_c_is_answered():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT that a process could send to itself")
 @pytest.mark.parametrize("module", STARTED)
-def test_ctrl_c_during_the_imports_is_one_line(script, module, tmp_path, ctrl_c_is_answered):
+def test_ctrl_c_during_the_imports_is_one_line(script, module, tmp_path, imports_first, ctrl_c_is_answered):
     """In place of NumPy, which all of them import, there is a module that presses Ctrl-C."""
     press = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)"
     (tmp_path / "numpy.py").write_text(press)
-    assert script(f"{module}.py", "--help", PYTHONPATH=str(tmp_path)) == ("", "interrupted\n", 130)
+    assert script(f"{module}.py", "--help", **imports_first(tmp_path)) == ("", "interrupted\n", 130)
 
 
 def test_scripts_start_by_a_relative_path(tmp_path):
