@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def without_simulator():
-    """The environment of a process in which numba compiles. (To import conftest.py there would switch to the simulator.)"""
+    """The environment of a process in which numba compiles; conftest.py would turn on the simulator in it."""
     from conftest import NO_SIMULATOR
 
     return NO_SIMULATOR
